@@ -1,0 +1,6 @@
+//! Sotto, a selective forwarding unit (SFU) that carries a call without being able to watch it.
+//!
+//! Follow a packet: [`worker`] receives it, [`relay`] decides, [`transport`] opens and closes the hop, [`udp`] sends.
+
+pub mod relay;
+pub mod session;

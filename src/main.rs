@@ -1,0 +1,3 @@
+//! The `sotto` binary: configuration, workers, signaling, call log, drain.
+
+fn main() {}

@@ -1,0 +1,69 @@
+//! What the control plane asks of a worker, and what a worker tells it: plain values over bounded channels.
+
+use crate::session::{Mid, Session};
+
+/// A call on this node: a counter that the control plane hands out, unrelated to the call id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallKey(pub u64);
+
+/// A participant on this node: a counter, unrelated to any id that leaves the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ParticipantKey(pub u64);
+
+/// A request to the relay. Naming something that is gone is no error: the two sides race by nature.
+pub enum Command {
+    /// Begins a call on this worker.
+    Open { call: CallKey },
+    /// Adds a participant with its first negotiated session, or replaces the session of one that renegotiated.
+    /// m-lines keep their MID, and slots their SSRC, over renegotiations.
+    Negotiated { call: CallKey, participant: ParticipantKey, session: Box<Session> },
+    /// Points a slot at a publication, or at nothing. The receiver has acknowledged the assignment, so forwarding
+    /// begins with the publication's next key frame (video) or packet (audio).
+    Bind { call: CallKey, receiver: ParticipantKey, slot: Mid, source: Option<Source> },
+    /// Removes a participant, its publications and what it receives.
+    Leave { call: CallKey, participant: ParticipantKey },
+    /// Ends a call.
+    Close { call: CallKey },
+}
+
+/// A publication: one sending m-line of one participant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// Who publishes.
+    pub participant: ParticipantKey,
+    /// On which of its m-lines.
+    pub mid: Mid,
+}
+
+/// What happened in the media plane.
+pub enum Event {
+    /// The participant's transport is up: ICE checked, DTLS done, fingerprint right.
+    Connected { call: CallKey, participant: ParticipantKey },
+    /// The participant's transport is gone; it may negotiate again with an ICE restart or be removed.
+    Disconnected { call: CallKey, participant: ParticipantKey, reason: Disconnect },
+    /// A panic ended this call, and no other. Everything it held is already freed.
+    Failed { call: CallKey },
+}
+
+/// Why a participant's transport ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disconnect {
+    /// No authenticated check for the consent time (RFC 7675).
+    ConsentExpired,
+    /// The handshake failed or timed out.
+    Handshake,
+    /// The certificate was not the one that signaling announced.
+    Fingerprint,
+    /// The participant closed its DTLS association.
+    Closed,
+}
+
+impl Disconnect {
+    /// Every reason with its metric label.
+    pub const ALL: [(Disconnect, &'static str); 4] = [
+        (Disconnect::ConsentExpired, "consent_expired"),
+        (Disconnect::Handshake, "handshake"),
+        (Disconnect::Fingerprint, "fingerprint"),
+        (Disconnect::Closed, "closed"),
+    ];
+}
