@@ -4,3 +4,4 @@
 
 pub mod relay;
 pub mod session;
+pub mod transport;
