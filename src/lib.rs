@@ -5,3 +5,4 @@
 pub mod relay;
 pub mod session;
 pub mod transport;
+pub mod udp;
