@@ -1,0 +1,592 @@
+// Sotto's SDK: `Call.newLink()`, `Call.join()`, and an EventTarget that tells what happens. See README.md beside it.
+
+import { Encryption } from '../e2ee/encryption.js';
+import { SottoError, asSottoError } from './error.js';
+import { LocalMedia } from './local.js';
+import { Participant } from './participant.js';
+import { Session } from './session.js';
+import { detail, retryDelay } from './signaling.js';
+import { Meter, Speaker } from './speaking.js';
+import { kindOf } from './transport.js';
+
+export { Participant, SottoError };
+
+/**
+ * @typedef {import('./transport.js').Source} Source
+ * @typedef {'connecting' | 'connected' | 'reconnecting' | 'ended'} State
+ * @typedef {{id: string, participant: Participant, text: string, at: number, unsent: boolean}} ChatMessage
+ */
+
+/** Height, in device pixels, in which a picture is asked for until the page says how large it shows it. */
+const FIRST_HEIGHT = 360;
+/** Milliseconds for which people whom we have seen before may take to be authenticated again after we reconnected. */
+const REUNION_MS = 8_000;
+/** Milliseconds without success after which reconnecting gives up. */
+const GIVE_UP_MS = 180_000;
+/** Characters of a chat message; with its seal it stays well inside a relay message. */
+const CHAT_LENGTH = 2_000;
+/** Chat messages that are remembered, in memory only. */
+const CHAT_KEPT = 500;
+/** Hints that wait behind this many messages would only arrive late. */
+const HINT_BACKLOG = 20;
+const SOURCES = new Set(['microphone', 'camera', 'screen', 'screen-audio']);
+
+/**
+ * Events, each a CustomEvent:
+ * `state` {state, reason?: SottoError, closing?: number}; `participant` {participant, change: joined|left|changed};
+ * `track` {participant, kind, source, track} (track null: it ended); `speaking` {participant, speaking, level};
+ * `chat` {message, change: new|unsent}; `verification` {code, joined, left}; `local` {source, track};
+ * `error` {error: SottoError, participant?, source?}.
+ */
+export class Call extends EventTarget {
+  /** @type {State} */ state = 'connecting';
+  /** Six groups of five digits, equal for all; empty while alone. */
+  verificationCode = '';
+  /** Ourselves. @type {Participant} */ self;
+  /** What was written, oldest first; gone with the page. @type {ChatMessage[]} */ messages = [];
+  /** @type {Map<string, Participant>} */ #participants = new Map();
+  /** Who is connected and what they publish, as the relay says. @type {Map<string, Set<Source>>} */ #present = new Map();
+  /** @type {{id: string, name: string}[]} */ #roster = [];
+  /** Heights that the page asked for. @type {Map<string, number>} */ #heights = new Map();
+  /** @type {Map<Participant, Speaker>} */ #speakers = new Map();
+  /** @type {Session | undefined} */ #session;
+  /** @type {Meter | undefined} */ #meter;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #reunion;
+  #link;
+  #encryption;
+  #local;
+  #clock = setInterval(() => this.#tick(), 300);
+  #online = () => void this.#session?.restart().catch(() => {});
+
+  /** Whether this browser can take part; a call never goes on without encryption. */
+  static get supported() {
+    return typeof RTCPeerConnection === 'function' && typeof RTCRtpScriptTransform === 'function' &&
+      typeof RTCRtpSender === 'function' && 'transform' in RTCRtpSender.prototype &&
+      isSecureContext && crypto?.subtle !== undefined;
+  }
+
+  /**
+   * Makes the two links of a new call; the secrets in them exist nowhere else.
+   * @param {string} [origin] Of the relay; by default where this module came from.
+   * @returns {Promise<{host: string, invite: string}>}
+   */
+  static newLink(origin = new URL(import.meta.url).origin) {
+    return Encryption.newLink(origin);
+  }
+
+  /**
+   * Joins a call and resolves once admitted. Rejects with a SottoError whose `code` says why not.
+   * @param {string} link Host or invite link.
+   * @param {{name: string, stream?: MediaStream | null}} options `stream` holds the microphone and camera to send.
+   * @returns {Promise<Call>}
+   */
+  static async join(link, { name, stream = null }) {
+    if (!Call.supported) throw new SottoError('unsupported');
+    /** @type {Encryption} */ let encryption;
+    try {
+      encryption = await Encryption.open(link, { name });
+    } catch (error) {
+      throw asSottoError(error, 'link');
+    }
+    const call = new Call(link, encryption, name);
+    call.#local.adopt(stream);
+    try {
+      await call.#connect();
+    } catch (error) {
+      call.#finish();
+      throw asSottoError(error, 'unreachable');
+    }
+    return call;
+  }
+
+  /**
+   * Use `Call.join`.
+   * @param {string} link
+   * @param {Encryption} encryption
+   * @param {string} name
+   */
+  constructor(link, encryption, name) {
+    super();
+    this.#link = link;
+    this.#encryption = encryption;
+    this.self = new Participant('', name, true);
+    this.#local = new LocalMedia((source, track) => this.#changed(source, track));
+    this.#listen();
+    globalThis.addEventListener?.('online', this.#online);
+  }
+
+  /** The others, in the order in which they came. @returns {Participant[]} */
+  get participants() {
+    return [...this.#participants.values()];
+  }
+
+  /** @param {string} id @returns {Participant | undefined} */
+  participant(id) {
+    return id === this.self.id ? this.self : this.#participants.get(id);
+  }
+
+  /** What we send. @param {Source} source @returns {MediaStreamTrack | null} */
+  localTrack(source) {
+    return this.#local.track(source);
+  }
+
+  /** Whether our microphone is on. */
+  get microphone() {
+    return this.#local.track('microphone')?.enabled ?? false;
+  }
+
+  /** Whether our camera is on. */
+  get camera() {
+    return this.#local.track('camera') !== null;
+  }
+
+  /** Whether we share our screen. */
+  get sharing() {
+    return this.#local.track('screen') !== null;
+  }
+
+  /**
+   * True asks for a camera, false turns it off (its light too), a track is sent as it is.
+   * @param {MediaStreamTrack | boolean | null} camera
+   */
+  async setCamera(camera) {
+    await this.#local.setCamera(camera);
+  }
+
+  /**
+   * True unmutes (and asks for a microphone where there is none), false mutes: silence is then sent, encrypted like
+   * speech, so that the relay cannot tell. Null stops it altogether.
+   * @param {MediaStreamTrack | boolean | null} microphone
+   */
+  async setMicrophone(microphone) {
+    await this.#local.setMicrophone(microphone);
+    this.#tellState();
+  }
+
+  /**
+   * Asks the person which screen, window or tab to share; false stops. Resolves with whether something is shared.
+   * @param {MediaStream | boolean} [screen] A stream is shared as it is.
+   * @returns {Promise<boolean>}
+   */
+  shareScreen(screen = true) {
+    return this.#local.share(screen);
+  }
+
+  /**
+   * @param {string} text
+   * @returns {string} The message's id, for `unsend`.
+   */
+  sendChat(text) {
+    const cut = text.slice(0, CHAT_LENGTH);
+    const id = [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+    this.#encryption.send('chat', { id, text: cut });
+    this.#remember({ id, participant: this.self, text: cut, at: Date.now(), unsent: false });
+    return id;
+  }
+
+  /** Takes back a message of ours. @param {string} id */
+  unsend(id) {
+    if (!this.messages.some((message) => message.id === id && message.participant === this.self)) return;
+    this.#encryption.send('unsend', { id });
+    this.#forgetMessage(this.self, id);
+  }
+
+  /**
+   * Says how large a picture is shown, so that no more than that is sent.
+   * @param {Participant} participant
+   * @param {Source} source
+   * @param {number} height In CSS pixels; 0 when it is not shown.
+   */
+  show(participant, source, height) {
+    // In steps, so that dragging a window's edge does not send a message for every pixel.
+    const pixels = Math.ceil((height * (globalThis.devicePixelRatio || 1)) / 90) * 90;
+    this.#heights.set(`${participant.id} ${source}`, pixels);
+    this.#want(participant.id, source);
+  }
+
+  /** WebRTC's own statistics of the connection to the relay. @returns {Promise<RTCStatsReport>} */
+  async getStats() {
+    if (!this.#session) throw new SottoError('lost');
+    return this.#session.getStats();
+  }
+
+  /** Leaves, stops what the SDK opened, and forgets. */
+  leave() {
+    if (this.state === 'ended') return;
+    this.#finish();
+    this.#setState('ended');
+  }
+
+  // Connecting, and connecting again.
+
+  async #connect() {
+    /** @type {Session} */ const session = new Session(this.#link, this.#encryption, {
+      joined: (joined) => this.#joined(session, joined),
+      up: () => this.#setState('connected'),
+      arrived: (id) => this.#arrived(id),
+      departed: (id) => this.#departed(id),
+      published: (id, stream) => this.#published(id, stream),
+      unpublished: (id, stream) => this.#unpublished(id, stream),
+      show: (owner, track) => this.#show(owner, track),
+      closing: (_, seconds) => this.#emit('state', { state: this.state, closing: seconds }),
+      fault: (error) => this.#emit('error', { error }),
+      lost: (error) => void this.#reconnect(error),
+    });
+    this.#session = session;
+    try {
+      await session.join();
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+  }
+
+  /**
+   * @param {Session} session
+   * @param {import('./signaling.js').Joined} joined
+   */
+  #joined(session, { participant, participants }) {
+    this.self.id = participant;
+    this.#present = new Map(participants.map(({ id, streams }) => [id, new Set(streams.filter(isSource))]));
+    this.#encryption.joined(participant, participants.map(({ id }) => id));
+    clearTimeout(this.#reunion);
+    this.#reunion = setTimeout(() => {
+      this.#reunion = undefined;
+      this.#applyRoster();
+    }, REUNION_MS);
+    this.#applyRoster();
+    for (const [source, track] of this.#local.tracks) this.#send(session, source, track);
+  }
+
+  /** @param {SottoError} error */
+  async #reconnect(error) {
+    if (this.state === 'ended') return;
+    const since = Date.now();
+    let last = error;
+    this.#setState('reconnecting', last);
+    for (let attempt = 0; last.passing && Date.now() - since < GIVE_UP_MS; attempt += 1) {
+      await new Promise((resolve) => setTimeout(resolve, retryDelay(attempt)));
+      if (this.#ended) return;
+      try {
+        await this.#connect();
+        return;
+      } catch (failure) {
+        last = asSottoError(failure, 'unreachable');
+      }
+      if (this.#ended) return;
+    }
+    this.#finish();
+    this.#setState('ended', last);
+  }
+
+  /** Asked between awaits, where `state` may have changed. */
+  get #ended() {
+    return this.state === 'ended';
+  }
+
+  #finish() {
+    clearInterval(this.#clock);
+    clearTimeout(this.#reunion);
+    globalThis.removeEventListener?.('online', this.#online);
+    this.#session?.close();
+    this.#meter?.close();
+    this.#meter = undefined;
+    this.#local.stop();
+    this.#encryption.close();
+    this.messages.length = 0;
+  }
+
+  // What we send.
+
+  /**
+   * @param {Source} source
+   * @param {MediaStreamTrack | null} track
+   */
+  #changed(source, track) {
+    if (this.#ended) return;
+    if (this.#session && this.self.id !== '') this.#send(this.#session, source, track);
+    if (source === 'microphone') this.#listenTo(track);
+    if (track) this.self.streams.set(source, track);
+    else this.self.streams.delete(source);
+    this.#tellState();
+    this.#emit('local', { source, track });
+  }
+
+  /**
+   * @param {Session} session
+   * @param {Source} source
+   * @param {MediaStreamTrack | null} track
+   */
+  #send(session, source, track) {
+    const sent = track ? session.publish(source, track) : session.unpublish(source);
+    sent.catch((error) => {
+      // What a lost connection fails at, its successor does again.
+      const told = asSottoError(error, 'encryption');
+      if (told.code !== 'lost' && session === this.#session) this.#emit('error', { error: told, source });
+    });
+  }
+
+  /** @param {MediaStreamTrack | null} track */
+  #listenTo(track) {
+    if (!track) {
+      this.#meter?.close();
+      this.#meter = undefined;
+      return;
+    }
+    this.#meter ??= new Meter((level) => {
+      this.#heard(this.self, level);
+      if ((this.#session?.backlog ?? 0) < HINT_BACKLOG && this.#roster.length > 0) {
+        this.#encryption.send('speaking', { level });
+      }
+    });
+    this.#meter.listen(track);
+  }
+
+  #tellState() {
+    this.self.microphone = this.microphone;
+    if (this.#roster.length > 0) this.#encryption.send('state', { microphone: this.microphone });
+    this.#emit('participant', { participant: this.self, change: 'changed' });
+  }
+
+  // Who is there.
+
+  #listen() {
+    const on = (/** @type {string} */ type, /** @type {(value: any) => void} */ act) =>
+      this.#encryption.addEventListener(type, (event) => this.#ended || act(detail(event)));
+    on('send', (message) => this.#session?.relay(message));
+    on('roster', ({ participants }) => {
+      const known = new Set(this.#roster.map(({ id }) => id));
+      this.#roster = participants.filter((/** @type {{id: string}} */ { id }) => id !== this.self.id);
+      this.#applyRoster();
+      if (this.#roster.some(({ id }) => !known.has(id))) this.#tellState();
+    });
+    on('code', ({ code, joined, left }) => {
+      this.verificationCode = code ?? '';
+      this.#emit('verification', { code: this.verificationCode, joined, left });
+    });
+    on('live', (frame) => this.#session?.authenticated(frame));
+    on('message', ({ participant, kind, body }) => this.#message(participant, kind, body));
+    on('unverified', ({ participant, name, stream }) => this.#unverified(participant, name, stream));
+    on('disagreement', () => this.#emit('error', { error: new SottoError('disagreement') }));
+  }
+
+  /** Makes the participants those whom the encryption has authenticated. */
+  #applyRoster() {
+    const authentic = new Map(this.#roster.map(({ id, name }) => [id, name]));
+    for (const [id, participant] of this.#participants) {
+      if (authentic.has(id)) continue;
+      // Just after a reconnection, those who are still connected get a moment to be authenticated again.
+      if (this.#reunion !== undefined && this.#present.has(id)) this.#setPresent(participant, false);
+      else this.#remove(participant);
+    }
+    for (const [id, name] of authentic) {
+      let participant = this.#participants.get(id);
+      if (!participant) {
+        participant = new Participant(id, name);
+        participant.published = new Set(this.#present.get(id));
+        this.#participants.set(id, participant);
+        this.#emit('participant', { participant, change: 'joined' });
+      }
+      this.#setPresent(participant, true);
+      participant.published = new Set(this.#present.get(id));
+      for (const source of participant.published) this.#want(id, source);
+    }
+  }
+
+  /**
+   * @param {Participant} participant
+   * @param {boolean} present
+   */
+  #setPresent(participant, present) {
+    if (participant.present === present) return;
+    participant.present = present;
+    this.#emit('participant', { participant, change: 'changed' });
+  }
+
+  /** @param {Participant} participant */
+  #remove(participant) {
+    this.#participants.delete(participant.id);
+    this.#speakers.delete(participant);
+    for (const source of [...participant.streams.keys()]) this.#show({ participant: participant.id, stream: source }, null, participant);
+    for (const source of SOURCES) this.#heights.delete(`${participant.id} ${source}`);
+    this.#emit('participant', { participant, change: 'left' });
+  }
+
+  /** @param {string} id */
+  #arrived(id) {
+    this.#present.set(id, new Set());
+    this.#encryption.arrived(id);
+  }
+
+  /** @param {string} id */
+  #departed(id) {
+    this.#present.delete(id);
+    this.#encryption.departed(id);
+    const participant = this.#participants.get(id);
+    if (participant) this.#remove(participant);
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} stream
+   */
+  #published(id, stream) {
+    if (!isSource(stream)) return;
+    this.#present.get(id)?.add(stream);
+    const participant = this.#participants.get(id);
+    if (!participant) return;
+    participant.published.add(stream);
+    this.#want(id, stream);
+    this.#emit('participant', { participant, change: 'changed' });
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} stream
+   */
+  #unpublished(id, stream) {
+    if (!isSource(stream)) return;
+    this.#present.get(id)?.delete(stream);
+    const participant = this.#participants.get(id);
+    if (!participant) return;
+    participant.published.delete(stream);
+    participant.unverified.delete(stream);
+    this.#emit('participant', { participant, change: 'changed' });
+  }
+
+  /**
+   * Asks for a publication, if its owner is one whom the encryption vouches for.
+   * @param {string} id
+   * @param {Source} source
+   */
+  #want(id, source) {
+    if (!this.#roster.some((each) => each.id === id) || !this.#present.get(id)?.has(source)) return;
+    const height = kindOf(source) === 'audio' ? 1 : this.#heights.get(`${id} ${source}`) ?? FIRST_HEIGHT;
+    this.#session?.want(id, source, height);
+  }
+
+  // What arrives.
+
+  /**
+   * @param {import('./slots.js').Owner} owner
+   * @param {MediaStreamTrack | null} track
+   * @param {Participant} [participant]
+   */
+  #show({ participant: id, stream }, track, participant = this.#participants.get(id)) {
+    if (!participant || !isSource(stream)) return;
+    if (track === null && !participant.streams.delete(stream)) return;
+    if (track) {
+      participant.streams.set(stream, track);
+      participant.unverified.delete(stream);
+    }
+    this.#emit('track', { participant, kind: kindOf(stream), source: stream, track });
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} kind
+   * @param {any} body
+   */
+  #message(id, kind, body) {
+    const participant = this.#participants.get(id);
+    if (!participant || typeof body !== 'object' || body === null) return;
+    if (kind === 'speaking') {
+      this.#heard(participant, body.level);
+    } else if (kind === 'state') {
+      participant.microphone = body.microphone === true;
+      this.#emit('participant', { participant, change: 'changed' });
+    } else if (kind === 'chat' && typeof body.id === 'string' && typeof body.text === 'string') {
+      if (body.id.length > 64 || this.messages.some((message) => message.id === body.id)) return;
+      const text = body.text.slice(0, CHAT_LENGTH);
+      this.#remember({ id: body.id, participant, text, at: Date.now(), unsent: false });
+    } else if (kind === 'unsend' && typeof body.id === 'string') {
+      this.#forgetMessage(participant, body.id);
+    }
+  }
+
+  /**
+   * @param {Participant} participant
+   * @param {unknown} level
+   */
+  #heard(participant, level) {
+    let speaker = this.#speakers.get(participant);
+    if (!speaker) this.#speakers.set(participant, (speaker = new Speaker()));
+    speaker.hear(level, performance.now());
+    this.#tellSpeaking(participant, speaker);
+  }
+
+  #tick() {
+    const now = performance.now();
+    for (const [participant, speaker] of this.#speakers) {
+      if (speaker.tick(now)) this.#tellSpeaking(participant, speaker);
+    }
+  }
+
+  /**
+   * @param {Participant} participant
+   * @param {Speaker} speaker
+   */
+  #tellSpeaking(participant, { speaking, level }) {
+    if (participant.speaking === speaking && participant.level === level) return;
+    participant.speaking = speaking;
+    participant.level = level;
+    this.#emit('speaking', { participant, speaking, level });
+  }
+
+  /** @param {ChatMessage} message */
+  #remember(message) {
+    this.messages.push(message);
+    if (this.messages.length > CHAT_KEPT) this.messages.shift();
+    this.#emit('chat', { message, change: 'new' });
+  }
+
+  /**
+   * @param {Participant} author
+   * @param {string} id
+   */
+  #forgetMessage(author, id) {
+    const message = this.messages.find((each) => each.id === id && each.participant === author);
+    if (!message || message.unsent) return;
+    message.unsent = true;
+    message.text = '';
+    this.#emit('chat', { message, change: 'unsent' });
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} name
+   * @param {string} stream
+   */
+  #unverified(id, name, stream) {
+    const participant = this.#participants.get(id);
+    if (participant && isSource(stream)) participant.unverified.add(stream);
+    const thing = { microphone: 'voice', camera: 'video', screen: 'screen', 'screen-audio': 'screen sound' }[stream];
+    const who = participant?.name || name || 'Somebody';
+    const error = new SottoError('unverified', `${who}'s ${thing ?? 'media'} cannot be verified, so it is not shown.`);
+    this.#emit('error', { error, participant, source: stream });
+    if (participant) this.#emit('participant', { participant, change: 'changed' });
+  }
+
+  /**
+   * @param {State} state
+   * @param {SottoError} [reason]
+   */
+  #setState(state, reason) {
+    if (this.#ended || (this.state === state && !reason)) return;
+    this.state = state;
+    this.#emit('state', { state, reason });
+  }
+
+  /**
+   * @param {string} type
+   * @param {object} value
+   */
+  #emit(type, value) {
+    this.dispatchEvent(new CustomEvent(type, { detail: value }));
+  }
+}
+
+/** @param {string} stream @returns {stream is Source} */
+function isSource(stream) {
+  return SOURCES.has(stream);
+}
