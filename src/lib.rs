@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod relay;
+pub mod sdp;
 pub mod session;
 pub mod transport;
 pub mod udp;
