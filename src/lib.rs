@@ -4,7 +4,7 @@
 
 pub mod config;
 pub mod relay;
-pub mod sdp;
+pub mod rtp;
 pub mod session;
 pub mod transport;
 pub mod udp;
