@@ -2,4 +2,5 @@
 //! the protection of what goes over it (SRTP).
 
 pub mod ice;
+pub mod srtp;
 mod stun;
