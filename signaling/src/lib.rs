@@ -1,3 +1,22 @@
 //! Signaling: the messages of PROTOCOL.md, WebSocket sessions, rooms, and the embedded web client.
+//!
+//! Follow a participant: [`server`] takes the request, `session` reads its WebSocket, [`admission`] lets it in, the
+//! directory finds its call, and the call's task asks [`room`] what to do and [`media`] to carry it.
 
+pub mod admission;
+pub mod base64url;
+mod call;
+pub mod call_log;
+pub mod counters;
+mod directory;
+pub mod limits;
+pub mod listener;
 pub mod media;
+pub mod message;
+mod outbox;
+mod pages;
+pub mod room;
+pub mod server;
+mod session;
+
+pub use server::{Server, Services};
