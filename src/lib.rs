@@ -2,6 +2,7 @@
 //!
 //! Follow a packet: [`worker`] receives it, [`relay`] decides, [`transport`] opens and closes the hop, [`udp`] sends.
 
+pub mod call_log;
 pub mod config;
 pub mod relay;
 pub mod rtp;

@@ -1,0 +1,243 @@
+//! The call log: one row per finished call, written once, purged when its time is over. [`store`] holds the SQL.
+
+pub mod store;
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use sotto_signaling::call_log::{BoxFuture, EndedCall, TransparencyError};
+use tokio::sync::{mpsc, oneshot};
+
+pub use store::StoreError;
+use store::{Row, Store};
+
+/// Asks for the wall clock; given in, so that tests own the time.
+pub type Clock = fn() -> SystemTime;
+
+/// The call log of this node. Dropping it without [`CallLog::close`] loses what still waits to be written.
+pub struct CallLog {
+    store: Store,
+    retention: Duration,
+    clock: Clock,
+    orders: mpsc::Sender<Order>,
+    totals: Arc<Totals>,
+}
+
+/// What was written, purged and lost since start.
+#[derive(Default)]
+pub struct Totals {
+    /// Rows written.
+    pub written: AtomicU64,
+    /// Rows purged because their time was over.
+    pub purged: AtomicU64,
+    /// Rows that found no room in memory while the store failed.
+    pub lost: AtomicU64,
+}
+
+enum Order {
+    Write(Row),
+    Close(oneshot::Sender<usize>),
+}
+
+impl CallLog {
+    /// Opens the store in the folder and purges it before it returns, so that nothing outlives a restart. With no
+    /// retention nothing is written, nor is the folder made; what an earlier setting left is erased.
+    pub async fn open(folder: &Path, retention: Duration, clock: Clock) -> Result<Self, StoreError> {
+        let store = Store::open(folder, !retention.is_zero()).await?;
+        let totals = Arc::new(Totals::default());
+        let purged = store.purge(seconds(clock()), retention).await?;
+        totals.purged.fetch_add(purged, Ordering::Relaxed);
+        let (orders, inbox) = mpsc::channel(MOST_WAITING);
+        let writer = Writer {
+            store: store.clone(),
+            retention,
+            clock,
+            totals: totals.clone(),
+            waiting: VecDeque::new(),
+            purged_at: clock(),
+            failing: false,
+        };
+        tokio::spawn(writer.run(inbox));
+        Ok(Self { store, retention, clock, orders, totals })
+    }
+
+    /// Counts for the metrics.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Writes what waits, for at most `patience`. Returns the number of rows that could not be written.
+    pub async fn close(&self, patience: Duration) -> usize {
+        let (told, answer) = oneshot::channel();
+        let close = async {
+            self.orders.send(Order::Close(told)).await.ok()?;
+            answer.await.ok()
+        };
+        tokio::time::timeout(patience, close).await.ok().flatten().unwrap_or(MOST_WAITING)
+    }
+
+    async fn describe(&self) -> Result<serde_json::Value, StoreError> {
+        let today = day_number(&day(seconds((self.clock)())));
+        let mut tables = Vec::new();
+        for table in self.store.tables().await? {
+            let columns: Vec<_> = self
+                .store
+                .columns(&table)
+                .await?
+                .into_iter()
+                .map(|(name, kind)| json!({ "meaning": meaning(&table, &name), "name": name, "type": kind }))
+                .collect();
+            tables.push(json!({ "name": table, "columns": columns }));
+        }
+        let (rows, oldest) = self.store.extent().await?;
+        let age = oldest.and_then(|day| Some(today? - day_number(&day)?));
+        Ok(json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "retention_days": self.retention.as_secs() / DAY,
+            "tables": tables,
+            "rows": rows,
+            "oldest_row_age_days": age,
+            "rows_written": self.totals.written.load(Ordering::Relaxed),
+            "rows_purged": self.totals.purged.load(Ordering::Relaxed),
+        }))
+    }
+}
+
+impl sotto_signaling::call_log::CallLog for CallLog {
+    fn ended(&self, call: EndedCall) {
+        if self.retention.is_zero() {
+            return;
+        }
+        let row = Row::new(call, seconds((self.clock)()), self.retention);
+        if self.orders.try_send(Order::Write(row)).is_err() {
+            self.totals.lost.fetch_add(1, Ordering::Relaxed);
+            tracing::error!("the call log cannot be written and too much waits already: a row is lost");
+        }
+    }
+
+    fn transparency(&self) -> BoxFuture<'_, Result<serde_json::Value, TransparencyError>> {
+        Box::pin(async {
+            self.describe().await.map_err(|error| {
+                tracing::warn!("the call log cannot be read: {error}");
+                TransparencyError
+            })
+        })
+    }
+}
+
+/// What each column is for, in the words of the transparency page. A column that stands not here fails a test.
+fn meaning(table: &str, column: &str) -> Option<&'static str> {
+    MEANINGS.iter().find(|(at, name, _)| (*at, *name) == (table, column)).map(|(_, _, meaning)| *meaning)
+}
+
+struct Writer {
+    store: Store,
+    retention: Duration,
+    clock: Clock,
+    totals: Arc<Totals>,
+    waiting: VecDeque<Row>,
+    purged_at: SystemTime,
+    failing: bool,
+}
+
+impl Writer {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // What waits in memory bounds what is taken from the channel, so both together are bounded.
+            let open = self.waiting.len() < MOST_WAITING;
+            tokio::select! {
+                order = inbox.recv(), if open => match order {
+                    Some(Order::Write(row)) => self.waiting.push_back(row),
+                    Some(Order::Close(told)) => {
+                        self.write().await;
+                        let _ = told.send(self.waiting.len());
+                        continue;
+                    }
+                    None => return,
+                },
+                _ = tick.tick() => self.purge_when_due().await,
+            }
+            self.write().await;
+        }
+    }
+
+    async fn write(&mut self) {
+        while let Some(row) = self.waiting.front() {
+            let outcome = self.store.insert(row).await;
+            self.note(&outcome);
+            if outcome.is_err() {
+                return;
+            }
+            self.totals.written.fetch_add(1, Ordering::Relaxed);
+            self.waiting.pop_front();
+        }
+    }
+
+    /// By the wall clock, so that a machine that slept purges when it wakes, and a clock set back is noticed.
+    async fn purge_when_due(&mut self) {
+        let now = (self.clock)();
+        if now.duration_since(self.purged_at).is_ok_and(|since| since < PURGE_EVERY) {
+            return;
+        }
+        let outcome = self.store.purge(seconds(now), self.retention).await;
+        self.note(&outcome);
+        if let Ok(purged) = outcome {
+            self.totals.purged.fetch_add(purged, Ordering::Relaxed);
+            self.purged_at = now;
+        }
+    }
+
+    /// One line when the store begins to fail and one when it works again, not one per try.
+    fn note<T>(&mut self, outcome: &Result<T, StoreError>) {
+        match outcome {
+            Err(error) if !self.failing => tracing::error!("the call log cannot be written, trying again: {error}"),
+            Ok(_) if self.failing => tracing::info!("the call log can be written again"),
+            _ => {}
+        }
+        self.failing = outcome.is_err();
+    }
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+/// The UTC day of a Unix time, as ISO 8601.
+fn day(seconds: i64) -> String {
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    let time = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    time.format(format).expect("a date of this era formats")
+}
+
+fn day_number(day: &str) -> Option<i64> {
+    let mut parts = day.splitn(3, '-');
+    let mut next = || parts.next()?.parse::<u16>().ok();
+    let (year, month, date) = (next()?, next()?, next()?);
+    let month = time::Month::try_from(month as u8).ok()?;
+    Some(time::Date::from_calendar_date(i32::from(year), month, date as u8).ok()?.to_julian_day().into())
+}
+
+const MEANINGS: &[(&str, &str, &str)] = &[
+    ("call_log", "id", "a random number that names this row and nothing else"),
+    ("call_log", "ended_day", "the day, in UTC, on which the call ended"),
+    ("call_log", "duration_minutes", "how long it lasted, in minutes, rounded up"),
+    ("call_log", "peak_participants", "the most people who were in it at one time"),
+    ("call_log", "end_reason", "why it ended: completed, failed or drained"),
+    ("call_log", "expires_at", "when this row is erased, in Unix seconds, to the hour"),
+];
+const DAY: u64 = 86_400;
+/// Rows are gone within their time plus this.
+const PURGE_EVERY: Duration = Duration::from_secs(3_600);
+/// How often a failed write or purge is tried again, and the clock looked at.
+const TICK: Duration = Duration::from_secs(10);
+/// Rows kept in memory while the disk is full: a day of a busy relay, about a megabyte.
+const MOST_WAITING: usize = 10_000;
+
+#[cfg(test)]
+mod tests;
