@@ -271,15 +271,21 @@ impl Flags {
     }
 }
 
-/// The hosts that joins may be signed for when none was set: those that reach the listening address.
-pub fn hosts_of(listening: SocketAddr, tls: bool) -> Vec<String> {
+/// The hosts that joins may be signed for when none was set: those that reach the listening address, the best first.
+/// A relay that listens on all addresses is also opened by those that it announces for media.
+pub fn hosts_of(listening: SocketAddr, announced: &[IpAddr], tls: bool) -> Vec<String> {
     let port = if listening.port() == if tls { 443 } else { 80 } { None } else { Some(listening.port()) };
     let with_port = |name: String| port.map_or(name.clone(), |port| format!("{name}:{port}"));
+    let name = |ip: &IpAddr| match ip {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    };
     let (ip, mut names) = (listening.ip(), Vec::new());
-    match ip {
-        IpAddr::V4(v4) if !v4.is_unspecified() => names.push(v4.to_string()),
-        IpAddr::V6(v6) if !v6.is_unspecified() => names.push(format!("[{v6}]")),
-        _ => names.extend(["127.0.0.1".to_owned(), "[::1]".to_owned()]),
+    if ip.is_unspecified() {
+        names.extend(announced.iter().map(name));
+        names.extend(["127.0.0.1".to_owned(), "[::1]".to_owned()].into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+    } else {
+        names.push(name(&ip));
     }
     if ip.is_loopback() || ip.is_unspecified() {
         names.push("localhost".to_owned());

@@ -4,8 +4,11 @@
 
 pub mod call_log;
 pub mod config;
+pub mod media;
+pub mod metrics;
 pub mod relay;
 pub mod rtp;
 pub mod session;
 pub mod transport;
 pub mod udp;
+pub mod worker;
