@@ -1,0 +1,192 @@
+// A call in virtual time: members, a server that does as told, and a clock that moves only when a test says so.
+
+import { webcrypto } from 'node:crypto';
+import { Core } from '../../web/e2ee/core.js';
+import { newLink } from '../../web/e2ee/link.js';
+
+export const crypto = /** @type {Crypto} */ (/** @type {unknown} */ (webcrypto));
+
+const ORIGIN = 'https://sotto.test';
+
+/** A clock with timers that fire in order. */
+export class Clock {
+  time = 0;
+  timers = [];
+  next = 0;
+
+  after(milliseconds, task) {
+    const timer = { at: this.time + milliseconds, order: this.next++, task };
+    this.timers.push(timer);
+    return () => {
+      this.timers = this.timers.filter(each => each !== timer);
+    };
+  }
+
+  /** The earliest timer that is due by then. */
+  due(by) {
+    const ready = this.timers.filter(timer => timer.at <= by);
+    ready.sort((a, b) => a.at - b.at || a.order - b.order);
+    const first = ready[0];
+    if (first) this.timers = this.timers.filter(each => each !== first);
+    return first;
+  }
+}
+
+/** One member of the call, with all that its core told it. */
+export class Member {
+  events = [];
+  outbox = [];
+
+  constructor(world, label) {
+    this.world = world;
+    this.label = label;
+  }
+
+  static async make(world, label, link) {
+    const member = new Member(world, label);
+    member.core = await Core.open(
+      {
+        crypto,
+        now: () => world.clock.time,
+        after: (milliseconds, task) => world.clock.after(milliseconds, task),
+        emit: (type, detail) => member.emit(type, detail),
+      },
+      link,
+      label,
+    );
+    return member;
+  }
+
+  emit(type, detail) {
+    if (type === 'send') this.outbox.push(detail);
+    else this.events.push({ type, at: this.world.clock.time, ...detail });
+  }
+
+  /** The last event of a type, or undefined. */
+  last(type) {
+    return this.events.findLast(event => event.type === type);
+  }
+
+  all(type) {
+    return this.events.filter(event => event.type === type);
+  }
+
+  get names() {
+    return (this.last('roster')?.participants ?? []).map(({ name }) => name).sort();
+  }
+
+  forget() {
+    this.events.length = 0;
+  }
+}
+
+/** The server, honest unless a test gives it a `meddle`. */
+export class World {
+  clock = new Clock();
+  members = new Map();
+  ids = 0;
+  /** Everything relayed, as {from, to, data, at}. */
+  log = [];
+  /** Sees {from, to, data} for each delivery; returns the deliveries to make instead. */
+  meddle = delivery => [delivery];
+
+  static async open() {
+    const world = new World();
+    world.links = await newLink(crypto, ORIGIN);
+    return world;
+  }
+
+  /** Adds a member with that name and lets the call settle. */
+  async join(label, link = this.links.invite, settle = 700) {
+    const member = await Member.make(this, label, link);
+    await this.connect(member);
+    if (settle) await this.pass(settle);
+    return member;
+  }
+
+  /** Connects a member, for the first time or again. */
+  async connect(member) {
+    member.id = `${member.label}-${this.ids++}`;
+    const others = [...this.members.keys()];
+    this.members.set(member.id, member);
+    await member.core.joined(member.id, others);
+    for (const id of others) void this.members.get(id).core.arrived(member.id);
+    await this.quiet();
+  }
+
+  /** The server says that a member left. */
+  async leave(member) {
+    this.members.delete(member.id);
+    for (const other of this.members.values()) void other.core.departed(member.id);
+    await this.quiet();
+  }
+
+  /** Carries messages until nobody has anything to say or do. */
+  async quiet() {
+    for (let rounds = 0; rounds < 200; rounds++) {
+      for (const member of this.everyone) await member.core.idle();
+      let moved = false;
+      for (const [id, member] of [...this.members]) {
+        for (const { to, data } of member.outbox.splice(0)) {
+          moved = true;
+          this.carry(id, to, data);
+        }
+      }
+      const fired = this.clock.due(this.clock.time);
+      if (fired) fired.task();
+      if (!moved && !fired) return;
+    }
+    throw new Error('the call never became quiet');
+  }
+
+  get everyone() {
+    return [...this.members.values()];
+  }
+
+  carry(from, to, data) {
+    const receivers = to === undefined ? [...this.members.keys()].filter(id => id !== from) : [to];
+    for (const receiver of receivers) {
+      this.log.push({ from, to: receiver, data, at: this.clock.time });
+      for (const delivery of this.meddle({ from, to: receiver, data })) {
+        this.members.get(delivery.to)?.core.receive(delivery.from, delivery.data);
+      }
+    }
+  }
+
+  /** Lets time pass. */
+  async pass(milliseconds) {
+    const end = this.clock.time + milliseconds;
+    await this.quiet();
+    for (let timer = this.clock.due(end); timer; timer = this.clock.due(end)) {
+      this.clock.time = Math.max(this.clock.time, timer.at);
+      timer.task();
+      await this.quiet();
+    }
+    this.clock.time = end;
+    await this.quiet();
+  }
+}
+
+/** A VP8 frame with recognisable content. */
+export function vp8(isKey, content = 'plaintext that nobody else may see') {
+  const head = isKey ? [0x50, 0x01, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0x00] : [0x51, 0x01, 0x00];
+  return new Uint8Array([...head, ...new TextEncoder().encode(content)]);
+}
+
+export const opus = content => new TextEncoder().encode(content ?? 'a spoken word');
+
+/** Points a slot of the receiver at a stream of the sender. */
+export function point(receiver, sender, stream = 'camera', id = `${sender.label}-${stream}`) {
+  const slot = receiver.core.slot(id);
+  slot.point(slot.epoch + 1, sender.id, stream);
+  return slot;
+}
+
+/** Sends one camera frame from sender to receiver's slot; what is rendered, or null. */
+export async function film(sender, slot, { isKey = true, content, codec = 'vp8', stream = 'camera' } = {}) {
+  const frame = codec === 'vp8' ? vp8(isKey, content) : opus(content);
+  const sealed = await sender.core.protect(stream, codec, frame);
+  return slot.open(codec, sealed, isKey);
+}
+
+export const text = bytes => (bytes ? new TextDecoder().decode(bytes) : null);

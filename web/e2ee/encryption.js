@@ -1,0 +1,309 @@
+// The page's side of the encryption: starts the worker that holds the keys, and passes messages to and from it.
+
+import { inviteLink, newLink } from './link.js';
+
+/** @typedef {import('./frame.js').Stream} Stream */
+
+/**
+ * The end-to-end encryption of one call. Events, with their `detail`:
+ *
+ * - `send` `{to: string | undefined, data: string}`: to be put into a `relay` message, in this order
+ * - `roster` `{participants: {id, name}[]}`: the others who proved themselves; nobody else is ever sent a key
+ * - `code` `{code, joined: string[], left: string[]}`: the verification code, and the names that came or went
+ * - `message` `{participant, name, kind, body}`
+ * - `live` `{slot, participant, stream}`: the first frame since the slot was pointed authenticated (video: a key frame)
+ * - `unverified` `{participant, name, stream, why}`: something of theirs cannot be verified; `stream` is absent where it
+ *   is not about frames, `name` is empty where even that cannot be known
+ * - `disagreement` `{participants: {id, name}[]}`: they see another roster than we do; empty when that is over
+ * - `tunnel` `{participant, description}`: the description of a direct connection
+ * - `failed` `{}`: the worker ended; nothing is sent or rendered any more
+ */
+export class Encryption extends EventTarget {
+  #worker;
+  #nextId = 1;
+  /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void}>} */
+  #calls = new Map();
+  /** @type {Map<number, {end: RTCRtpSender | RTCRtpReceiver, resolve: () => void, reject: (error: Error) => void}>} */
+  #attached = new Map();
+  /** @type {WeakMap<RTCRtpSender | RTCRtpReceiver, {key: string, confirmed: Promise<void>}>} */
+  #ends = new WeakMap();
+  #closed = false;
+  /** The call id, base64url. */
+  call = '';
+  /** Our identity in this call, base64url. */
+  identity = '';
+
+  /** Whether this browser can take part. */
+  static get supported() {
+    return 'RTCRtpScriptTransform' in globalThis && globalThis.isSecureContext;
+  }
+
+  /**
+   * Makes the two links of a new call.
+   * @param {string} [origin]
+   * @returns {Promise<{host: string, invite: string}>}
+   */
+  static newLink(origin = location.origin) {
+    return newLink(crypto, origin);
+  }
+
+  /**
+   * The link to hand to guests, from the host's or from itself.
+   * @param {string} link
+   * @param {string} [origin]
+   * @returns {Promise<string>}
+   * @throws {RangeError} where the link is not complete
+   */
+  static inviteLink(link, origin = location.origin) {
+    return inviteLink(crypto, link, origin);
+  }
+
+  /**
+   * @param {string} link a host or invite link
+   * @param {{name: string}} options the name that the others will see
+   * @returns {Promise<Encryption>}
+   * @throws {Error} where the link is not complete, or the browser lacks what is needed
+   */
+  static async open(link, { name }) {
+    const encryption = new Encryption();
+    try {
+      Object.assign(encryption, await encryption.#call('open', link, name));
+    } catch (error) {
+      encryption.#end(asError(error));
+      throw error;
+    }
+    return encryption;
+  }
+
+  /** Use `open`. */
+  constructor() {
+    super();
+    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'encryption' });
+    this.#worker.onmessage = ({ data }) => this.#onMessage(data);
+    this.#worker.onerror = () => {
+      this.#end(new Error('the encryption failed'));
+      this.dispatchEvent(new CustomEvent('failed', { detail: {} }));
+    };
+  }
+
+  /**
+   * The fields of the `join` message.
+   * @param {string} nonce from `welcome`
+   * @param {string} hostName `location.host`
+   * @returns {Promise<{call: string, admission: string, host: string, identity: string, signature: string}>}
+   */
+  admission(nonce, hostName) {
+    return this.#call('admission', nonce, hostName);
+  }
+
+  /**
+   * We joined; also after a reconnection.
+   * @param {string} participant our id
+   * @param {string[]} others theirs
+   */
+  joined(participant, others) {
+    this.#tell('joined', participant, others);
+  }
+
+  /** @param {string} participant */
+  arrived(participant) {
+    this.#tell('arrived', participant);
+  }
+
+  /** @param {string} participant */
+  departed(participant) {
+    this.#tell('departed', participant);
+  }
+
+  /**
+   * @param {string} from
+   * @param {string} data of a `relay` message
+   */
+  receive(from, data) {
+    this.#tell('receive', from, data);
+  }
+
+  /**
+   * Protects all that the sender sends, from this call on. Resolves once the worker has confirmed it; until then, and
+   * if it never does, nothing is sent.
+   * @param {RTCRtpSender} sender
+   * @param {Stream} stream
+   * @returns {Promise<void>}
+   */
+  encrypt(sender, stream) {
+    return this.#attach(sender, `send ${stream}`, { side: 'send', stream });
+  }
+
+  /**
+   * Opens all that the receiver receives, from this call on, for whomever the slot is pointed at.
+   * @param {RTCRtpReceiver} receiver
+   * @param {string} slot any name, of this receiver alone
+   * @returns {Promise<void>}
+   */
+  decrypt(receiver, slot) {
+    return this.#attach(receiver, `receive ${slot}`, { side: 'receive', slot });
+  }
+
+  /**
+   * Opens that participant's stream in the slot from now on, and nothing else. Resolves once it is so.
+   * @param {string} slot
+   * @param {number} epoch
+   * @param {string} participant
+   * @param {Stream} stream
+   * @returns {Promise<void>}
+   */
+  async point(slot, epoch, participant, stream) {
+    await this.#call('point', slot, epoch, participant, stream);
+  }
+
+  /**
+   * Opens nothing in the slot from now on.
+   * @param {string} slot
+   * @returns {Promise<void>}
+   */
+  async blank(slot) {
+    await this.#call('blank', slot);
+  }
+
+  /**
+   * Sends to everyone on the roster: `chat` `{id, text}`, `unsend` `{id}`, `speaking` (up to 32 bytes of JSON; said
+   * again every 250 ms until 1.5 s after the last call) and `state` (kept, and told to newcomers too).
+   * @param {'chat' | 'unsend' | 'speaking' | 'state'} kind
+   * @param {object} body
+   * @returns {Promise<void>} rejects where the body is too large or of the wrong form
+   */
+  async send(kind, body) {
+    await this.#call('send', kind, body);
+  }
+
+  /**
+   * Sends the description of a direct connection, while there are two of us.
+   * @param {string} participant
+   * @param {string} description
+   * @returns {Promise<boolean>} whether it was sent
+   */
+  tunnel(participant, description) {
+    return this.#call('tunnel', participant, description);
+  }
+
+  /**
+   * How many messages and frames were refused, by reason.
+   * @returns {Promise<Record<string, number>>}
+   */
+  counters() {
+    return this.#call('counters');
+  }
+
+  /**
+   * Says goodbye (one last `send`) and erases the keys. Keep the signaling open until it resolves.
+   * @returns {Promise<void>}
+   */
+  async close() {
+    if (this.#closed) return;
+    await this.#call('close').catch(() => undefined);
+    this.#end(new Error('the encryption is closed'));
+  }
+
+  /**
+   * @param {RTCRtpSender | RTCRtpReceiver} end
+   * @param {string} key
+   * @param {{side: string, stream?: string, slot?: string}} options
+   * @returns {Promise<void>}
+   */
+  #attach(end, key, options) {
+    const before = this.#ends.get(end);
+    if (before?.key === key) return before.confirmed;
+    if (this.#closed) return Promise.reject(new Error('the encryption is closed'));
+    const attach = this.#nextId++;
+    const confirmed = /** @type {Promise<void>} */ (new Promise((resolve, reject) => {
+      this.#attached.set(attach, { end, resolve, reject });
+      setTimeout(() => reject(new Error('the encryption did not start')), CONFIRMATION);
+    }));
+    this.#ends.set(end, { key, confirmed });
+    try {
+      end.transform = new RTCRtpScriptTransform(this.#worker, { attach, ...options });
+    } catch (error) {
+      this.#attached.get(attach)?.reject(asError(error));
+    }
+    return confirmed;
+  }
+
+  /** @param {any} message */
+  #onMessage({ id, result, error, event, detail, attached, detached, codecs }) {
+    if (id !== undefined) {
+      const call = this.#calls.get(id);
+      this.#calls.delete(id);
+      if (error === undefined) call?.resolve(result);
+      else call?.reject(new Error(error));
+    } else if (attached !== undefined) {
+      this.#attached.get(attached)?.resolve();
+    } else if (detached !== undefined) {
+      this.#attached.delete(detached);
+    } else if (codecs !== undefined) {
+      this.#tellCodecs(codecs);
+    } else if (event === 'keyframe') {
+      this.#forceKeyFrame(detail.attach);
+    } else {
+      this.dispatchEvent(new CustomEvent(event, { detail }));
+    }
+  }
+
+  /** @param {number} attach */
+  #tellCodecs(attach) {
+    const { codecs } = this.#attached.get(attach)?.end.getParameters() ?? { codecs: [] };
+    this.#tell('codecs', attach, codecs.map(({ payloadType, mimeType }) => [payloadType, mimeType]));
+  }
+
+  /**
+   * Where the transform cannot ask the encoder for a key frame, the sender can.
+   * @param {number} attach
+   */
+  #forceKeyFrame(attach) {
+    const sender = /** @type {any} */ (this.#attached.get(attach)?.end);
+    const parameters = sender?.getParameters();
+    const encodingOptions = parameters?.encodings.map(() => ({ keyFrame: true }));
+    sender?.setParameters(parameters, { encodingOptions }).catch(() => undefined);
+  }
+
+  /**
+   * @param {string} method
+   * @param {...unknown} args
+   * @returns {Promise<any>}
+   */
+  #call(method, ...args) {
+    if (this.#closed) return Promise.reject(new Error('the encryption is closed'));
+    return new Promise((resolve, reject) => {
+      const id = this.#nextId++;
+      this.#calls.set(id, { resolve, reject });
+      this.#worker.postMessage({ id, method, args });
+    });
+  }
+
+  /**
+   * @param {string} method
+   * @param {...unknown} args
+   */
+  #tell(method, ...args) {
+    this.#call(method, ...args).catch(() => undefined);
+  }
+
+  /** @param {Error} error */
+  #end(error) {
+    this.#closed = true;
+    this.#worker.terminate();
+    for (const { reject } of [...this.#calls.values(), ...this.#attached.values()]) reject(error);
+    this.#calls.clear();
+    this.#attached.clear();
+  }
+}
+
+/**
+ * @param {unknown} error
+ * @returns {Error}
+ */
+function asError(error) {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+/** Milliseconds in which the worker confirms a transform; it takes a few. */
+const CONFIRMATION = 5_000;
