@@ -8,6 +8,7 @@ pub mod media;
 pub mod metrics;
 pub mod relay;
 pub mod rtp;
+pub mod sdp;
 pub mod session;
 pub mod transport;
 pub mod udp;
