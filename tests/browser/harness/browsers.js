@@ -1,0 +1,87 @@
+// Chromium through Playwright and Firefox through WebDriver BiDi, each page a participant with one way to be driven.
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { chromium } from 'playwright-core';
+import puppeteer from 'puppeteer-core';
+import { HTTP } from './relay.js';
+
+const PEER = readFileSync(new URL('./peer.js', import.meta.url), 'utf8');
+
+/** Every Chromium started with fake devices and no wish to talk to anyone but the relay. */
+export function startChromium() {
+  return chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', '--use-fake-ui-for-media-stream',
+      '--use-fake-device-for-media-stream=fps=30', '--autoplay-policy=no-user-gesture-required',
+    ],
+  });
+}
+
+export function startFirefox() {
+  return puppeteer.launch({
+    browser: 'firefox',
+    executablePath: '/usr/bin/firefox-esr',
+    headless: true,
+    env: { ...process.env, PULSE_SERVER: process.env.SOTTO_TEST_PULSE }, // Chromium does better with its own null device
+    extraPrefsFirefox: {
+      'media.navigator.streams.fake': true,
+      'media.navigator.permission.disabled': true,
+      'media.autoplay.default': 0,
+      'media.autoplay.blocking_policy': 0,
+      'privacy.reduceTimerPrecision': false,
+      'network.captive-portal-service.enabled': false,
+      'network.connectivity-service.enabled': false,
+    },
+  });
+}
+
+/** A page at the relay's origin that runs peer.js: the SDK without the call page around it. */
+export class Peer {
+  /** `origin` is another one only where a test serves altered modules. */
+  static async open(browser, origin = HTTP) {
+    const peer = new Peer();
+    peer.isFirefox = !browser.newContext;
+    peer.context = await (browser.newContext?.() ?? browser.createBrowserContext());
+    peer.page = await peer.context.newPage();
+    // any document of the origin will do; a script shown as text runs nothing by itself
+    await peer.page.goto(`${origin}/sdk/sotto.js`);
+    await peer.page.evaluate(PEER);
+    return peer;
+  }
+
+  /** Calls a function of peer.js in the page. */
+  run(name, ...args) {
+    return this.page.evaluate(([name, args]) => window.peer[name](...args), [name, args]);
+  }
+
+  /** Joins with a tone and a colour of its own, so that others can tell by the media who sends it. */
+  async join(link, name, media = {}) {
+    Object.assign(this, { name, ...media });
+    Object.assign(this, await this.run('join', link, name, media));
+    return this;
+  }
+
+  close() {
+    return this.context.close();
+  }
+}
+
+/** Waits until `look` answers with something true, and returns it. */
+export async function eventually(what, look, milliseconds = 10_000) {
+  const until = Date.now() + milliseconds;
+  for (;;) {
+    const seen = await look();
+    if (seen) return seen;
+    if (Date.now() > until) throw new Error(`not within ${milliseconds} ms: ${what}`);
+    await sleep(50);
+  }
+}
+
+export function percentile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)];
+}
+
+export const median = values => percentile(values, 0.5);

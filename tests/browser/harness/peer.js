@@ -1,0 +1,187 @@
+// Runs in the page: one participant made of the SDK, a camera that shows a known colour, a microphone that hums a known
+// tone, and measurements of what the others' media become here. Evaluated as a script; leaves `window.peer`.
+(() => {
+  const connections = [];
+  const Native = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Native {
+    constructor(...args) {
+      super(...args);
+      connections.push(this);
+    }
+  };
+
+  const remotes = new Map(); // 'participant/source' -> what is measured of it
+  const log = [];
+  let call, audio, sdk, flash;
+
+  const now = () => performance.timeOrigin + performance.now();
+  const idOf = participant => (typeof participant === 'object' ? participant.id : participant);
+
+  /** A humming microphone and a camera of one colour over a moving grey bar; `lips` flashes and beeps at one instant. */
+  function media({ tone = 440, colour = '#c00000', lips = false, video = true } = {}) {
+    const stream = new MediaStream();
+    const oscillator = new OscillatorNode(audio, { frequency: tone });
+    const gain = new GainNode(audio, { gain: lips ? 0 : 0.3 });
+    const sink = audio.createMediaStreamDestination();
+    oscillator.connect(gain).connect(sink);
+    oscillator.start();
+    stream.addTrack(sink.stream.getAudioTracks()[0]);
+    if (!video) return stream;
+    const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 360 });
+    const paint = canvas.getContext('2d');
+    let count = 0, lit = false;
+    const draw = () => {
+      count += 1;
+      paint.fillStyle = lips ? (lit ? '#fff' : '#000') : colour;
+      paint.fillRect(0, 0, 640, 360);
+      paint.fillStyle = '#808080';
+      paint.fillRect((count * 8) % 640, 270, 60, 90); // something moves, so that every frame has bits to send
+    };
+    draw();
+    setInterval(draw, 33);
+    if (lips) {
+      flash = () => {
+        lit = true;
+        gain.gain.value = 0.8;
+        draw();
+        setTimeout(() => { lit = false; gain.gain.value = 0; }, 250);
+      };
+    }
+    stream.addTrack(canvas.captureStream(30).getVideoTracks()[0]);
+    return stream;
+  }
+
+  /** Plays a remote track and measures it. */
+  function receive(participant, source, track) {
+    const key = `${idOf(participant)}/${source}`;
+    remotes.get(key)?.element.remove();
+    const element = document.createElement(track.kind);
+    Object.assign(element, { autoplay: true, playsInline: true, muted: track.kind === 'video', srcObject: new MediaStream([track]) });
+    document.body.append(element);
+    element.play().catch(() => {});
+    const remote = { participant: idOf(participant), source, track, element, since: now(), frames: [] };
+    remotes.set(key, remote);
+    if (track.kind === 'video') watch(element, remote.frames);
+    else listen(remote);
+  }
+
+  /** Notes the time and the mean colour of every frame that the element presents. */
+  function watch(element, frames) {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 8, height: 4 });
+    const paint = canvas.getContext('2d', { willReadFrequently: true });
+    const look = (_, { width, height }) => {
+      const at = now();
+      paint.drawImage(element, 0, 0, width, height / 2, 0, 0, 8, 4); // the upper half holds nothing but the colour
+      const pixels = paint.getImageData(0, 0, 8, 4).data;
+      const rgb = [0, 1, 2].map(i => Math.round(pixels.filter((_, n) => n % 4 === i).reduce((a, b) => a + b) / 32));
+      frames.push({ at, rgb });
+      element.requestVideoFrameCallback(look);
+    };
+    element.requestVideoFrameCallback(look);
+  }
+
+  function listen(remote) {
+    remote.analyser = new AnalyserNode(audio, { fftSize: 8192, smoothingTimeConstant: 0 });
+    audio.createMediaStreamSource(remote.element.srcObject).connect(remote.analyser);
+  }
+
+  function strip(detail) {
+    return JSON.parse(JSON.stringify(detail ?? null, (_, v) => (v instanceof MediaStreamTrack ? `${v.kind} track` : v)));
+  }
+
+  window.peer = {
+    async newLink() {
+      sdk ??= await import('/sdk/sotto.js');
+      return sdk.Call.newLink();
+    },
+
+    async join(link, name, options) {
+      sdk ??= await import('/sdk/sotto.js');
+      audio ??= new AudioContext({ sampleRate: 48000 });
+      await Promise.race([audio.resume(), new Promise((_, no) => setTimeout(no, 3000, new Error('no sound device')))]);
+      const stream = media(options);
+      const began = now();
+      call = await sdk.Call.join(link, { name, stream });
+      for (const type of ['participant', 'track', 'speaking', 'chat', 'verification', 'state', 'error']) {
+        call.addEventListener(type, event => {
+          if (type !== 'speaking') log.push({ at: now(), type, detail: strip(event.detail) });
+          if (type === 'track' && event.detail.track) receive(event.detail.participant, event.detail.source, event.detail.track);
+        });
+      }
+      return { began, joined: now() };
+    },
+
+    leave: () => call.leave(),
+    sendChat: text => call.sendChat(text),
+    code: () => call.verificationCode,
+    log: () => log,
+    participants: () => [...(call.participants.values?.() ?? call.participants)].map(strip),
+    flash: () => flash(),
+
+    /** Per remote track: frames or samples that really came out at the end. */
+    async remotes() {
+      const inbound = new Map();
+      for (const connection of connections) {
+        if (connection.connectionState === 'closed') continue;
+        for (const report of (await connection.getStats()).values()) {
+          if (report.type === 'inbound-rtp') inbound.set(report.trackIdentifier, report);
+        }
+      }
+      return [...remotes.values()].map(({ participant, source, track, frames, since }) => {
+        const stats = inbound.get(track.id);
+        return {
+          participant, source, since, state: track.readyState, muted: track.muted,
+          decoded: stats?.framesDecoded, received: stats?.packetsReceived, energy: stats?.totalAudioEnergy,
+          playout: stats?.estimatedPlayoutTimestamp, presented: frames.length, first: frames[0]?.at, last: frames.at(-1),
+        };
+      });
+    },
+
+    /** Every frame presented of a participant's camera since a time. */
+    frames: (participant, since = 0) => (remotes.get(`${participant}/camera`)?.frames ?? []).filter(frame => frame.at >= since),
+
+    /** The level in dB of each frequency in a participant's received audio. */
+    levels(participant, frequencies) {
+      const analyser = remotes.get(`${participant}/microphone`)?.analyser;
+      if (!analyser) return null;
+      const bins = new Float32Array(analyser.frequencyBinCount);
+      analyser.getFloatFrequencyData(bins);
+      const width = audio.sampleRate / analyser.fftSize;
+      return frequencies.map(f => Math.max(...bins.subarray(Math.round(f / width) - 2, Math.round(f / width) + 3), -200));
+    },
+
+    /** Watches one participant for flashes and beeps; answers with the times of both. */
+    async lips(participant, milliseconds) {
+      const { frames } = remotes.get(`${participant}/camera`);
+      const { analyser } = remotes.get(`${participant}/microphone`);
+      analyser.fftSize = 2048;
+      const samples = new Float32Array(2048), beeps = [];
+      const began = now();
+      while (now() - began < milliseconds) {
+        const at = now();
+        analyser.getFloatTimeDomainData(samples);
+        const onset = samples.findIndex(sample => Math.abs(sample) > 0.1);
+        // a first loud sample that has silence before it, inside this window
+        if (onset > 200 && (beeps.length === 0 || at - beeps.at(-1) > 500)) beeps.push(at - (2048 - onset) / audio.sampleRate * 1000);
+        await new Promise(next => setTimeout(next, 4));
+      }
+      const bright = frame => frame.rgb[0] > 128;
+      const flashes = frames.filter((frame, n) => n > 0 && frame.at >= began && bright(frame) && !bright(frames[n - 1])).map(f => f.at);
+      return { beeps, flashes };
+    },
+
+    /** What the transports say of themselves. */
+    async transports() {
+      const found = [];
+      for (const connection of connections) {
+        if (connection.connectionState === 'closed') continue;
+        for (const report of (await connection.getStats()).values()) {
+          if (report.type === 'transport') found.push({ cipher: report.srtpCipher, dtls: report.dtlsState, version: report.tlsVersion, bytes: report.bytesReceived });
+        }
+      }
+      return found;
+    },
+
+    connections: () => connections.map(c => ({ state: c.connectionState, sdp: c.remoteDescription?.sdp })),
+  };
+})();
