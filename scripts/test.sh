@@ -14,7 +14,7 @@ deny() {
     # the test peers bring ring; the relay itself has one crypto provider, aws-lc-rs
     ! cargo tree --quiet --edges no-dev --invert ring 2>/dev/null | grep .
 }
-types() { node_modules/.bin/tsc --project web/tsconfig.json; }
+types() { node_modules/.bin/tsc --project web/jsconfig.json; }
 web() { find tests/e2ee tests/web -name '*.test.js' | sort | xargs node --test; }
 # one set of features throughout, so that nothing is compiled twice
 rust() { cargo test --quiet --workspace --all-features --no-fail-fast; }

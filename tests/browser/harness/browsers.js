@@ -85,3 +85,20 @@ export function percentile(values, share) {
 }
 
 export const median = values => percentile(values, 0.5);
+
+/** Whether a presented colour is the one that a camera shows; the codec shifts it a little. */
+export function isColour(rgb, colour) {
+  const wanted = [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16));
+  return rgb.every((value, n) => Math.abs(value - wanted[n]) < 50);
+}
+
+/** Waits until every peer shows every other one's picture. */
+export function allSee(peers, milliseconds = 15_000) {
+  return Promise.all(peers.map(peer => eventually(`${peer.name} sees all others`, async () => {
+    const shown = (await peer.run('remotes')).filter(remote => remote.source === 'camera' && remote.presented > 0);
+    return peers.every(other => other === peer || shown.some(remote => remote.participant === other.id));
+  }, milliseconds).catch(async error => {
+    const told = JSON.stringify(await peer.run('log').catch(() => null));
+    throw new Error(`${error.message}\nremotes: ${JSON.stringify(await peer.run('remotes'))}\nevents: ${told}`);
+  })));
+}

@@ -11,6 +11,7 @@
   };
 
   const remotes = new Map(); // 'participant/source' -> what is measured of it
+  const slots = new Map(); // track id -> frames, for the slots that are watched across owners
   const log = [];
   let call, audio, sdk, flash;
 
@@ -55,6 +56,8 @@
   function receive(participant, source, track) {
     const key = `${idOf(participant)}/${source}`;
     remotes.get(key)?.element.remove();
+    remotes.delete(key);
+    if (!track) return;
     const element = document.createElement(track.kind);
     Object.assign(element, { autoplay: true, playsInline: true, muted: track.kind === 'video', srcObject: new MediaStream([track]) });
     document.body.append(element);
@@ -86,7 +89,11 @@
   }
 
   function strip(detail) {
-    return JSON.parse(JSON.stringify(detail ?? null, (_, v) => (v instanceof MediaStreamTrack ? `${v.kind} track` : v)));
+    const plain = value => {
+      if (value instanceof MediaStreamTrack) return `${value.kind} track`;
+      return value instanceof Error ? { code: value.code, message: value.message } : value;
+    };
+    return JSON.parse(JSON.stringify(detail ?? null, (_, value) => plain(value)));
   }
 
   window.peer = {
@@ -99,17 +106,43 @@
       sdk ??= await import('/sdk/sotto.js');
       audio ??= new AudioContext({ sampleRate: 48000 });
       await Promise.race([audio.resume(), new Promise((_, no) => setTimeout(no, 3000, new Error('no sound device')))]);
-      const stream = media(options);
+      const stream = options?.silent ? null : media(options);
       const began = now();
       call = await sdk.Call.join(link, { name, stream });
       for (const type of ['participant', 'track', 'speaking', 'chat', 'verification', 'state', 'error']) {
         call.addEventListener(type, event => {
           if (type !== 'speaking') log.push({ at: now(), type, detail: strip(event.detail) });
-          if (type === 'track' && event.detail.track) receive(event.detail.participant, event.detail.source, event.detail.track);
+          if (type === 'track') receive(event.detail.participant, event.detail.source, event.detail.track);
         });
       }
-      return { began, joined: now() };
+      return { began, joined: now(), id: call.self.id };
     },
+
+    /** Turns a camera on in a call that was joined without one; answers when. */
+    async turnOn(options) {
+      const at = now();
+      await call.setCamera(media(options).getVideoTracks()[0]);
+      return at;
+    },
+
+    id: () => call.self.id,
+    state: () => call.state,
+    show: (participant, source, height) => call.show(call.participant(participant), source, height),
+
+    /** Watches what each video receiver presents, whomever its slot belongs to. */
+    watchSlots() {
+      for (const receiver of connections.flatMap(connection => connection.getReceivers())) {
+        if (receiver.track.kind !== 'video' || slots.has(receiver.track.id)) continue;
+        const element = Object.assign(document.createElement('video'), { autoplay: true, muted: true, srcObject: new MediaStream([receiver.track]) });
+        document.body.append(element);
+        element.play().catch(() => {});
+        slots.set(receiver.track.id, []);
+        watch(element, slots.get(receiver.track.id));
+      }
+    },
+
+    /** What each slot presented since `watchSlots`. */
+    slots: () => [...slots.values()],
 
     leave: () => call.leave(),
     sendChat: text => call.sendChat(text),

@@ -1,0 +1,40 @@
+// The relay dies without a word and comes back: so does the call, by itself.
+import assert from 'node:assert/strict';
+import test, { after, before } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { allSee, eventually, Peer, startChromium } from './harness/browsers.js';
+import { Relay } from './harness/relay.js';
+
+let relay, chromium;
+before(async () => {
+  [relay, chromium] = await Promise.all([Relay.start(), startChromium()]);
+});
+after(async () => {
+  await chromium?.close();
+  await relay?.stop();
+});
+
+test('after the relay was killed and started again, both see each other within 5 s', async t => {
+  const peers = await Promise.all([Peer.open(chromium), Peer.open(chromium)]);
+  const { host, invite } = await peers[0].run('newLink');
+  await peers[0].join(host, 'Ana', { tone: 500, colour: '#c00000' });
+  await peers[1].join(invite, 'Ben', { tone: 900, colour: '#00c000' });
+  await allSee(peers);
+  await relay.end('SIGKILL');
+  await sleep(1000);
+  await relay.launch();
+  const up = Date.now();
+  for (const peer of peers) await eventually(`${peer.name} is connected`, async () => (await peer.run('state')) === 'connected', 20_000);
+  await Promise.all(peers.map(async (peer, n) => {
+    await eventually(`${peer.name} sees again`, async () => {
+      const other = await peers[1 - n].run('id');
+      return (await peer.run('frames', other, up)).length > 5;
+    }, 20_000);
+  }));
+  t.diagnostic(`media was back ${Date.now() - up} ms after the relay`);
+  assert.ok(Date.now() - up <= 5000 + 500, `media was back only after ${Date.now() - up} ms`);
+  const codes = await Promise.all(peers.map(peer => peer.run('code')));
+  assert.match(codes[0], /\d{5}/);
+  assert.equal(codes[0], codes[1]);
+  await Promise.all(peers.map(peer => peer.close()));
+});
