@@ -283,7 +283,12 @@ pub fn hosts_of(listening: SocketAddr, announced: &[IpAddr], tls: bool) -> Vec<S
     let (ip, mut names) = (listening.ip(), Vec::new());
     if ip.is_unspecified() {
         names.extend(announced.iter().map(name));
-        names.extend(["127.0.0.1".to_owned(), "[::1]".to_owned()].into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+        names.extend(
+            ["127.0.0.1".to_owned(), "[::1]".to_owned()]
+                .into_iter()
+                .filter(|name| !names.contains(name))
+                .collect::<Vec<_>>(),
+        );
     } else {
         names.push(name(&ip));
     }
