@@ -180,3 +180,6 @@ const GENERIC_NACK: u8 = 1;
 const TRANSPORT_WIDE: u8 = 15;
 const PICTURE_LOSS: u8 = 1;
 const FULL_INTRA: u8 = 4;
+
+#[cfg(test)]
+mod tests;

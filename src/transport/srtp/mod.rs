@@ -167,4 +167,6 @@ const RTCP_INDEX_LEN: usize = 4;
 const RTCP_ENCRYPTED: u32 = 1 << 31;
 
 #[cfg(test)]
+mod interop;
+#[cfg(test)]
 mod tests;

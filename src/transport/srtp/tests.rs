@@ -4,7 +4,7 @@ use super::derivation::{Label, apply_keystream, counter_cipher, derive};
 use super::*;
 use crate::session::Ssrc;
 
-const PROFILES: [Profile; 3] = [Profile::Aes128Gcm, Profile::Aes256Gcm, Profile::Aes128CmSha1_80];
+pub(super) const PROFILES: [Profile; 3] = [Profile::Aes128Gcm, Profile::Aes256Gcm, Profile::Aes128CmSha1_80];
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
@@ -21,7 +21,7 @@ fn pair(profile: Profile) -> (Outbound, Inbound) {
     (Outbound::new(profile, &master(profile)), Inbound::new(profile, &master(profile)))
 }
 
-fn header(ssrc: u32, index: u64) -> Vec<u8> {
+pub(super) fn header(ssrc: u32, index: u64) -> Vec<u8> {
     let mut header = vec![0x80, 96];
     header.extend_from_slice(&(index as u16).to_be_bytes());
     header.extend_from_slice(&[0, 0, 0, 9]);
