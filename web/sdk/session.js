@@ -4,7 +4,7 @@
 import { SottoError, asSottoError } from './error.js';
 import { Signaling, detail, socketUrl } from './signaling.js';
 import { Slots } from './slots.js';
-import { Transport } from './transport.js';
+import { Transport, isSource } from './transport.js';
 
 /**
  * @typedef {import('./transport.js').Source} Source
@@ -157,7 +157,7 @@ export class Session {
       this.#forget(participant, stream);
       this.#hooks.unpublished(participant, stream);
     });
-    on('assign', (message) => void this.#slots.assign(message));
+    on('assign', (message) => isSource(message.stream) && void this.#slots.assign(message));
     on('release', (message) => void this.#slots.release(message));
     on('relay', ({ from, data }) => this.#encryption.receive(from, data));
     on('closing', ({ reason, seconds }) => this.#hooks.closing(String(reason), Number(seconds) || 0));

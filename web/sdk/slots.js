@@ -10,9 +10,9 @@
  * @property {Owner | undefined} owner
  * @property {boolean} live Whether the owner's first authenticated frame has come.
  *
- * @typedef {{participant: string, stream: string}} Owner
+ * @typedef {{participant: string, stream: import('./transport.js').Source}} Owner
  * @typedef {object} Hooks
- * @property {(key: string, epoch: number, participant: string, stream: string) => Promise<unknown>} point
+ * @property {(key: string, epoch: number, participant: string, stream: Owner['stream']) => Promise<unknown>} point
  * @property {(key: string) => Promise<unknown>} blank
  * @property {(slot: string, epoch: number) => void} acknowledge
  * @property {(owner: Owner, track: MediaStreamTrack | null) => void} show Null takes the picture or sound away.
@@ -40,7 +40,7 @@ export class Slots {
 
   /**
    * The relay wants a slot to carry a publication: empty it, point its decryption there, and only then say so.
-   * @param {{slot: string, epoch: number, participant: string, stream: string}} message
+   * @param {{slot: string, epoch: number} & Owner} message
    */
   async assign({ slot: mid, epoch, participant, stream }) {
     const slot = this.#at(mid);

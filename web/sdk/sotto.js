@@ -7,7 +7,7 @@ import { Participant } from './participant.js';
 import { Session } from './session.js';
 import { detail, retryDelay } from './signaling.js';
 import { Meter, Speaker } from './speaking.js';
-import { kindOf } from './transport.js';
+import { isSource, kindOf } from './transport.js';
 
 export { Participant, SottoError };
 
@@ -27,9 +27,11 @@ const GIVE_UP_MS = 180_000;
 const CHAT_LENGTH = 2_000;
 /** Chat messages that are remembered, in memory only. */
 const CHAT_KEPT = 500;
+/** Milliseconds that the encrypted goodbye may take. */
+const GOODBYE_MS = 500;
 /** Hints that wait behind this many messages would only arrive late. */
 const HINT_BACKLOG = 20;
-const SOURCES = new Set(['microphone', 'camera', 'screen', 'screen-audio']);
+const THINGS = { microphone: 'voice', camera: 'video', screen: 'screen', 'screen-audio': 'screen sound' };
 
 /**
  * Events, each a CustomEvent:
@@ -62,7 +64,7 @@ export class Call extends EventTarget {
   static get supported() {
     return typeof RTCPeerConnection === 'function' && typeof RTCRtpScriptTransform === 'function' &&
       typeof RTCRtpSender === 'function' && 'transform' in RTCRtpSender.prototype &&
-      isSecureContext && crypto?.subtle !== undefined;
+      Encryption.supported && crypto?.subtle !== undefined;
   }
 
   /**
@@ -72,6 +74,15 @@ export class Call extends EventTarget {
    */
   static newLink(origin = new URL(import.meta.url).origin) {
     return Encryption.newLink(origin);
+  }
+
+  /**
+   * The link to hand on, from a host link or from itself.
+   * @param {string} link
+   * @returns {Promise<string>}
+   */
+  static inviteOf(link) {
+    return Encryption.inviteLink(link, new URL(link).origin);
   }
 
   /**
@@ -93,7 +104,7 @@ export class Call extends EventTarget {
     try {
       await call.#connect();
     } catch (error) {
-      call.#finish();
+      void call.#finish();
       throw asSottoError(error, 'unreachable');
     }
     return call;
@@ -179,7 +190,7 @@ export class Call extends EventTarget {
   sendChat(text) {
     const cut = text.slice(0, CHAT_LENGTH);
     const id = [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-    this.#encryption.send('chat', { id, text: cut });
+    this.#tell('chat', { id, text: cut });
     this.#remember({ id, participant: this.self, text: cut, at: Date.now(), unsent: false });
     return id;
   }
@@ -187,7 +198,7 @@ export class Call extends EventTarget {
   /** Takes back a message of ours. @param {string} id */
   unsend(id) {
     if (!this.messages.some((message) => message.id === id && message.participant === this.self)) return;
-    this.#encryption.send('unsend', { id });
+    this.#tell('unsend', { id });
     this.#forgetMessage(this.self, id);
   }
 
@@ -213,8 +224,8 @@ export class Call extends EventTarget {
   /** Leaves, stops what the SDK opened, and forgets. */
   leave() {
     if (this.state === 'ended') return;
-    this.#finish();
     this.#setState('ended');
+    void this.#finish();
   }
 
   // Connecting, and connecting again.
@@ -275,8 +286,8 @@ export class Call extends EventTarget {
       }
       if (this.#ended) return;
     }
-    this.#finish();
     this.#setState('ended', last);
+    void this.#finish();
   }
 
   /** Asked between awaits, where `state` may have changed. */
@@ -284,16 +295,17 @@ export class Call extends EventTarget {
     return this.state === 'ended';
   }
 
-  #finish() {
+  async #finish() {
     clearInterval(this.#clock);
     clearTimeout(this.#reunion);
     globalThis.removeEventListener?.('online', this.#online);
-    this.#session?.close();
     this.#meter?.close();
     this.#meter = undefined;
     this.#local.stop();
-    this.#encryption.close();
     this.messages.length = 0;
+    // Its goodbye still goes through the connection, but nobody waits long for it.
+    await Promise.race([this.#encryption.close(), new Promise((resolve) => setTimeout(resolve, GOODBYE_MS))]);
+    this.#session?.close();
   }
 
   // What we send.
@@ -335,17 +347,25 @@ export class Call extends EventTarget {
     }
     this.#meter ??= new Meter((level) => {
       this.#heard(this.self, level);
-      if ((this.#session?.backlog ?? 0) < HINT_BACKLOG && this.#roster.length > 0) {
-        this.#encryption.send('speaking', { level });
-      }
+      if ((this.#session?.backlog ?? 0) < HINT_BACKLOG) this.#tell('speaking', { level });
     });
     this.#meter.listen(track);
   }
 
   #tellState() {
     this.self.microphone = this.microphone;
-    if (this.#roster.length > 0) this.#encryption.send('state', { microphone: this.microphone });
+    this.#tell('state', { microphone: this.microphone });
     this.#emit('participant', { participant: this.self, change: 'changed' });
+  }
+
+  /**
+   * @param {'chat' | 'unsend' | 'speaking' | 'state'} kind
+   * @param {object} body
+   */
+  #tell(kind, body) {
+    this.#encryption.send(kind, body).catch((error) => {
+      if (!this.#ended && kind !== 'speaking') this.#emit('error', { error: asSottoError(error, 'encryption') });
+    });
   }
 
   // Who is there.
@@ -353,12 +373,11 @@ export class Call extends EventTarget {
   #listen() {
     const on = (/** @type {string} */ type, /** @type {(value: any) => void} */ act) =>
       this.#encryption.addEventListener(type, (event) => this.#ended || act(detail(event)));
-    on('send', (message) => this.#session?.relay(message));
+    // Not by `on`: the goodbye comes when all else has ended.
+    this.#encryption.addEventListener('send', (event) => this.#session?.relay(detail(event)));
     on('roster', ({ participants }) => {
-      const known = new Set(this.#roster.map(({ id }) => id));
       this.#roster = participants.filter((/** @type {{id: string}} */ { id }) => id !== this.self.id);
       this.#applyRoster();
-      if (this.#roster.some(({ id }) => !known.has(id))) this.#tellState();
     });
     on('code', ({ code, joined, left }) => {
       this.verificationCode = code ?? '';
@@ -367,7 +386,13 @@ export class Call extends EventTarget {
     on('live', (frame) => this.#session?.authenticated(frame));
     on('message', ({ participant, kind, body }) => this.#message(participant, kind, body));
     on('unverified', ({ participant, name, stream }) => this.#unverified(participant, name, stream));
-    on('disagreement', () => this.#emit('error', { error: new SottoError('disagreement') }));
+    on('disagreement', ({ participants }) => {
+      if (participants.length > 0) this.#emit('error', { error: new SottoError('disagreement') });
+    });
+    on('failed', () => {
+      this.#setState('ended', new SottoError('encryption', 'The encryption failed; nothing was sent without it.'));
+      void this.#finish();
+    });
   }
 
   /** Makes the participants those whom the encryption has authenticated. */
@@ -408,7 +433,7 @@ export class Call extends EventTarget {
     this.#participants.delete(participant.id);
     this.#speakers.delete(participant);
     for (const source of [...participant.streams.keys()]) this.#show({ participant: participant.id, stream: source }, null, participant);
-    for (const source of SOURCES) this.#heights.delete(`${participant.id} ${source}`);
+    for (const source of Object.keys(THINGS)) this.#heights.delete(`${participant.id} ${source}`);
     this.#emit('participant', { participant, change: 'left' });
   }
 
@@ -555,14 +580,16 @@ export class Call extends EventTarget {
   /**
    * @param {string} id
    * @param {string} name
-   * @param {string} stream
+   * @param {string} [stream] Absent where it is not about media.
    */
-  #unverified(id, name, stream) {
+  #unverified(id, name, stream = '') {
     const participant = this.#participants.get(id);
     if (participant && isSource(stream)) participant.unverified.add(stream);
-    const thing = { microphone: 'voice', camera: 'video', screen: 'screen', 'screen-audio': 'screen sound' }[stream];
-    const who = participant?.name || name || 'Somebody';
-    const error = new SottoError('unverified', `${who}'s ${thing ?? 'media'} cannot be verified, so it is not shown.`);
+    const who = participant?.name || name || 'Somebody who tried to join';
+    const sentence = isSource(stream) ? `${who}'s ${THINGS[stream]} cannot be verified, so it is not shown.`
+      : participant ? `A message of ${who} could not be verified, and was dropped.`
+        : `${who} cannot be verified, and is not let in.`;
+    const error = new SottoError('unverified', sentence);
     this.#emit('error', { error, participant, source: stream });
     if (participant) this.#emit('participant', { participant, change: 'changed' });
   }
@@ -584,9 +611,4 @@ export class Call extends EventTarget {
   #emit(type, value) {
     this.dispatchEvent(new CustomEvent(type, { detail: value }));
   }
-}
-
-/** @param {string} stream @returns {stream is Source} */
-function isSource(stream) {
-  return SOURCES.has(stream);
 }

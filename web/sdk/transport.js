@@ -23,6 +23,13 @@ const MICROPHONE_BITRATE = 32_000;
 /** Bits per second of shared sound, which may be music. */
 const SCREEN_AUDIO_BITRATE = 96_000;
 
+const SOURCES = new Set(['microphone', 'camera', 'screen', 'screen-audio']);
+
+/** @param {unknown} stream @returns {stream is Source} */
+export function isSource(stream) {
+  return SOURCES.has(/** @type {string} */ (stream));
+}
+
 /** @param {string} source @returns {'audio' | 'video'} */
 export function kindOf(source) {
   return source === 'microphone' || source === 'screen-audio' ? 'audio' : 'video';

@@ -1,0 +1,146 @@
+// Before the call: see yourself, say your name, choose devices.
+
+import { Meter } from '../sdk/speaking.js';
+import { el, icon, notice } from './view.js';
+import { deviceWords } from './words.js';
+
+/** @typedef {import('./devices.js').Devices} Devices */
+
+export class Prejoin {
+  #devices;
+  #stream = new MediaStream();
+  #video = el('preview', HTMLVideoElement);
+  /** @type {Meter | undefined} */ #meter;
+  #wants = { microphone: true, camera: true };
+  #opening = false;
+  #open = false;
+
+  /** @param {Devices} devices */
+  constructor(devices) {
+    this.#devices = devices;
+    el('pre-microphone').addEventListener('click', () => void this.#toggle('microphone'));
+    el('pre-camera').addEventListener('click', () => void this.#toggle('camera'));
+    el('device-retry').addEventListener('click', () => void this.#acquire());
+    devices.addEventListener('chosen', (event) => {
+      const { kind } = /** @type {CustomEvent} */ (event).detail;
+      if (this.#open) void this.#swap(kind);
+    });
+  }
+
+  /** Opens camera and microphone; resolves once they are there or were refused. */
+  async open() {
+    this.#open = true;
+    await this.#acquire();
+  }
+
+  /** Ends the preview and hands over what is on. @returns {MediaStream} */
+  take() {
+    this.#open = false;
+    this.#meter?.close();
+    this.#meter = undefined;
+    const stream = this.#stream;
+    this.#stream = new MediaStream();
+    this.#video.srcObject = null;
+    return stream;
+  }
+
+  async #acquire() {
+    if (this.#opening) return;
+    this.#opening = true;
+    this.#draw();
+    /** @type {unknown} */ let failure;
+    const wanted = { audio: this.#wants.microphone && !this.#track('microphone'), video: this.#wants.camera && !this.#track('camera') };
+    try {
+      if (wanted.audio && wanted.video) for (const track of (await this.#devices.openBoth()).getTracks()) this.#add(track);
+      else if (wanted.video) this.#add(await this.#devices.openCamera());
+      else if (wanted.audio) this.#add(await this.#devices.openMicrophone());
+    } catch (error) {
+      failure = error;
+    }
+    // One of two may be missing: take the other alone. Nobody who said no is asked again.
+    if (failure && wanted.audio && wanted.video && /** @type {Error} */ (failure).name !== 'NotAllowedError') {
+      for (const open of [() => this.#devices.openMicrophone(), () => this.#devices.openCamera()]) {
+        await open().then((track) => this.#add(track), (error) => (failure = error));
+      }
+    }
+    this.#opening = false;
+    if (!this.#open) return this.#release();
+    const missing = { audio: wanted.audio && !this.#track('microphone'), video: wanted.video && !this.#track('camera') };
+    notice(el('device-problem'), missing.audio || missing.video ? deviceWords(failure, missing) : null);
+    this.#wants = { microphone: this.#track('microphone') !== undefined, camera: this.#track('camera') !== undefined };
+    this.#draw();
+  }
+
+  /** @param {'microphone' | 'camera'} source */
+  async #toggle(source) {
+    const track = this.#track(source);
+    if (track) {
+      track.stop();
+      this.#stream.removeTrack(track);
+      this.#wants[source] = false;
+      this.#draw();
+    } else {
+      this.#wants[source] = true;
+      await this.#acquire();
+    }
+  }
+
+  /** @param {string} kind Of the device that was chosen anew. */
+  async #swap(kind) {
+    if (kind === 'audiooutput') return;
+    const source = kind === 'audioinput' ? 'microphone' : 'camera';
+    const track = this.#track(source);
+    track?.stop();
+    if (track) this.#stream.removeTrack(track);
+    this.#wants[source] = true;
+    await this.#acquire();
+  }
+
+  /** @param {MediaStreamTrack} track */
+  #add(track) {
+    this.#stream.addTrack(track);
+  }
+
+  #release() {
+    for (const track of this.#stream.getTracks()) track.stop();
+  }
+
+  /** @param {'microphone' | 'camera'} source @returns {MediaStreamTrack | undefined} */
+  #track(source) {
+    return (source === 'microphone' ? this.#stream.getAudioTracks() : this.#stream.getVideoTracks())[0];
+  }
+
+  #draw() {
+    const camera = this.#track('camera');
+    const microphone = this.#track('microphone');
+    if ((this.#video.srcObject !== null) !== (camera !== undefined) || camera) {
+      this.#video.srcObject = camera ? new MediaStream([camera]) : null;
+    }
+    el('preview-note').textContent = camera ? '' : this.#opening ? 'Waiting for your camera and microphone…' : 'Your camera is off';
+    button('pre-microphone', microphone ? 'microphone' : 'microphone-off', microphone ? 'Turn microphone off' : 'Turn microphone on', !!microphone);
+    button('pre-camera', camera ? 'camera' : 'camera-off', camera ? 'Turn camera off' : 'Turn camera on', !!camera);
+    const level = el('level');
+    if (microphone) {
+      this.#meter ??= new Meter((value) => level.style.setProperty('--level', String(value / 9)));
+      this.#meter.listen(microphone);
+    } else {
+      this.#meter?.close();
+      this.#meter = undefined;
+      level.style.setProperty('--level', '0');
+    }
+  }
+}
+
+/**
+ * @param {string} id
+ * @param {string} symbol
+ * @param {string} label
+ * @param {boolean} on
+ */
+function button(id, symbol, label, on) {
+  const element = el(id);
+  element.replaceChildren(icon(symbol));
+  element.setAttribute('aria-label', label);
+  element.setAttribute('aria-pressed', String(on));
+  element.title = label;
+}

@@ -1,0 +1,315 @@
+// The call as people see it: stage, controls, panels, and what is said when something changes.
+
+import { Chat } from './chat.js';
+import { Security } from './security.js';
+import { listenForShortcuts } from './shortcuts.js';
+import { Stage } from './stage.js';
+import { announce, el, icon, text, within } from './view.js';
+import { deviceWords, reconnectingWords } from './words.js';
+
+/**
+ * @typedef {import('../sdk/sotto.js').Call} Call
+ * @typedef {import('./devices.js').Devices} Devices
+ * @typedef {'chat' | 'security' | 'invite'} PanelName
+ */
+
+/** Milliseconds for which a passing notice stays. */
+const NOTICE_MS = 8_000;
+
+export class Room {
+  #call;
+  #devices;
+  #invite;
+  #stage;
+  #chat;
+  #security;
+  #until = new AbortController();
+  /** @type {PanelName | null} */ #panel = null;
+  /** @type {HTMLElement | null} */ #openedBy = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #notice;
+
+  /**
+   * @param {Call} call
+   * @param {Devices} devices
+   * @param {string} invite The link to hand on.
+   */
+  constructor(call, devices, invite) {
+    this.#call = call;
+    this.#devices = devices;
+    this.#invite = invite;
+    el('invite', HTMLInputElement).value = invite;
+    this.#stage = new Stage(el('stage'), call, (blocked) => this.#soundBlocked(blocked));
+    this.#chat = new Chat(call, () => this.#panel === 'chat');
+    this.#security = new Security(call);
+    this.#listenToCall();
+    this.#listenToPerson();
+    this.#draw();
+    this.#drawState();
+    if (devices.chosen.audiooutput) void this.#stage.speakThrough(devices.chosen.audiooutput);
+  }
+
+  close() {
+    this.#until.abort();
+    this.#show(null);
+    this.#banner('');
+    for (const dialog of document.querySelectorAll('dialog')) dialog.close();
+    this.#chat.close();
+    this.#stage.close();
+  }
+
+  #listenToCall() {
+    const { signal } = this.#until;
+    const on = (/** @type {string} */ type, /** @type {(detail: any) => void} */ act) =>
+      this.#call.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail), { signal });
+    on('state', ({ reason, closing }) => this.#drawState(reason, closing));
+    on('participant', ({ participant, change }) => {
+      if (change === 'left') this.#stage.remove(participant);
+      else this.#stage.update(participant);
+      this.#security.draw();
+      this.#draw();
+    });
+    on('track', ({ participant, source, track }) => {
+      void this.#stage.track(participant, source, track);
+      if (source === 'screen') announce(track ? `${participant.name} shares a screen.` : `${participant.name} stopped sharing.`);
+    });
+    on('local', () => {
+      this.#stage.update(this.#call.self);
+      this.#draw();
+    });
+    on('speaking', ({ participant, speaking }) => this.#stage.speaking(participant, speaking));
+    on('chat', ({ message, change }) => (change === 'new' ? this.#chat.added(message) : this.#chat.unsent(message)));
+    on('verification', ({ joined, left }) => this.#security.changed(joined ?? [], left ?? []));
+    on('error', ({ error, participant, source }) => this.#fault(error, participant, source));
+  }
+
+  #listenToPerson() {
+    const { signal } = this.#until;
+    const click = (/** @type {string} */ id, /** @type {() => void} */ act) => el(id).addEventListener('click', act, { signal });
+    const microphone = () => void this.#device('audio', () => this.#toggleMicrophone());
+    const camera = () => void this.#device('video', () => this.#toggleCamera());
+    const share = () => void this.#share();
+    click('microphone', microphone);
+    click('camera', camera);
+    click('share', share);
+    click('leave', () => this.#call.leave());
+    click('close-panel', () => this.#show(null));
+    for (const button of document.querySelectorAll('button[data-open]')) {
+      const { open = '' } = /** @type {HTMLElement} */ (button).dataset;
+      button.addEventListener('click', () => this.#dialog(open), { signal });
+    }
+    for (const button of document.querySelectorAll('button[data-panel]')) {
+      const name = /** @type {PanelName} */ (/** @type {HTMLElement} */ (button).dataset.panel);
+      button.addEventListener('click', () => this.#show(this.#panel === name ? null : name, /** @type {HTMLElement} */ (button)), { signal });
+    }
+    for (const button of document.querySelectorAll('button[data-copy-invite]')) {
+      button.addEventListener('click', () => void this.#copy(/** @type {HTMLElement} */ (button)), { signal });
+    }
+    el('invite').addEventListener('focus', () => el('invite', HTMLInputElement).select(), { signal });
+    this.#devices.addEventListener('chosen', (event) => void this.#chosen(/** @type {CustomEvent} */ (event).detail), { signal });
+    const panel = (/** @type {PanelName} */ name) => () => this.#show(this.#panel === name ? null : name);
+    listenForShortcuts({
+      m: microphone, v: camera, s: share, c: panel('chat'), e: panel('security'), i: panel('invite'),
+      'Shift+l': () => this.#call.leave(), '?': () => this.#dialog('help'), Escape: () => this.#show(null),
+    }, signal);
+    addEventListener('beforeunload', (event) => {
+      if (this.#call.participants.length > 0) event.preventDefault();
+    }, { signal });
+  }
+
+  async #toggleMicrophone() {
+    if (this.#call.localTrack('microphone')) await this.#call.setMicrophone(!this.#call.microphone);
+    else await this.#call.setMicrophone(await this.#devices.openMicrophone());
+    announce(this.#call.microphone ? 'Microphone on.' : 'Microphone muted.');
+  }
+
+  async #toggleCamera() {
+    await this.#call.setCamera(this.#call.camera ? false : await this.#devices.openCamera());
+    announce(this.#call.camera ? 'Camera on.' : 'Camera off.');
+  }
+
+  /**
+   * @param {'audio' | 'video'} kind
+   * @param {() => Promise<void>} act
+   */
+  async #device(kind, act) {
+    try {
+      await act();
+      this.#draw();
+    } catch (error) {
+      const words = deviceWords(error, { audio: kind === 'audio', video: kind === 'video' });
+      this.#passing(`${words.title}. ${words.text.replace(/,? or join without.*$/, '.').replace(/ You can also join.*$/, '')}`);
+    }
+  }
+
+  async #share() {
+    try {
+      await this.#call.shareScreen(!this.#call.sharing);
+      if (this.#call.sharing) announce('You are sharing your screen.');
+    } catch {
+      this.#passing('The screen could not be shared. Your browser or system may not allow it: check its permissions, then try again.');
+    }
+    this.#draw();
+  }
+
+  /** @param {{kind: string, id: string}} choice */
+  async #chosen({ kind, id }) {
+    if (kind === 'audiooutput') await this.#stage.speakThrough(id);
+    else if (kind === 'videoinput' && this.#call.camera) {
+      await this.#device('video', async () => {
+        this.#call.localTrack('camera')?.stop();
+        await this.#call.setCamera(await this.#devices.openCamera());
+      });
+    } else if (kind === 'audioinput' && this.#call.localTrack('microphone')) {
+      await this.#device('audio', async () => {
+        const before = this.#call.localTrack('microphone');
+        const track = await this.#devices.openMicrophone();
+        track.enabled = before?.enabled ?? true;
+        await this.#call.setMicrophone(track);
+        before?.stop();
+      });
+    }
+  }
+
+  /** @param {HTMLElement} button */
+  async #copy(button) {
+    const label = within(button, 'span');
+    try {
+      await navigator.clipboard.writeText(this.#invite);
+      label.textContent = 'Copied';
+      announce('Invite link copied.');
+    } catch {
+      this.#show('invite');
+      el('invite', HTMLInputElement).select();
+      label.textContent = 'Copy it from the field';
+    }
+    setTimeout(() => (label.textContent = 'Copy invite link'), 2_500);
+  }
+
+  /** @param {string} id */
+  #dialog(id) {
+    const dialog = el(id, HTMLDialogElement);
+    if (!dialog.open) dialog.showModal();
+    void this.#devices.list();
+  }
+
+  /**
+   * @param {PanelName | null} name
+   * @param {HTMLElement | null} [openedBy]
+   */
+  #show(name, openedBy = null) {
+    const panel = el('panel');
+    const had = panel.contains(document.activeElement);
+    this.#panel = name;
+    panel.hidden = name === null;
+    document.body.toggleAttribute('data-panel-open', name !== null);
+    for (const section of panel.querySelectorAll('section')) {
+      section.hidden = section.id !== `panel-${name}`;
+      if (!section.hidden) el('panel-title').textContent = section.dataset.title ?? '';
+    }
+    for (const button of document.querySelectorAll('button[data-panel]')) {
+      button.setAttribute('aria-expanded', String(/** @type {HTMLElement} */ (button).dataset.panel === name));
+    }
+    if (name === null) {
+      if (had) (this.#openedBy ?? el('leave')).focus();
+      this.#openedBy = null;
+      return;
+    }
+    this.#openedBy = openedBy ?? document.querySelector(`button[data-panel="${name}"]`);
+    if (name === 'chat') this.#chat.opened();
+    else el('panel-title').focus();
+  }
+
+  #draw() {
+    const { microphone, camera, sharing } = this.#call;
+    tool('microphone', microphone ? 'microphone' : 'microphone-off', microphone ? 'Mute' : 'Unmute', !microphone);
+    tool('camera', camera ? 'camera' : 'camera-off', camera ? 'Camera off' : 'Camera on', !camera);
+    tool('share', sharing ? 'screen-off' : 'screen', sharing ? 'Stop sharing' : 'Share', false);
+    el('share').toggleAttribute('data-active', sharing);
+    el('share').hidden = !navigator.mediaDevices || !('getDisplayMedia' in navigator.mediaDevices);
+    el('alone').hidden = this.#call.participants.length > 0;
+    const bad = this.#call.participants.some((participant) => participant.unverified.size > 0);
+    el('open-security').toggleAttribute('data-bad', bad);
+    el('chip-text').textContent = bad ? 'Not all verified' : 'End-to-end encrypted';
+  }
+
+  /**
+   * @param {{code?: string}} [reason]
+   * @param {number} [closing] Seconds until the relay stops.
+   */
+  #drawState(reason, closing) {
+    const { state } = this.#call;
+    const words = { connecting: 'Connecting', connected: 'Connected', reconnecting: 'Reconnecting', ended: 'Ended' };
+    el('state').textContent = words[state];
+    el('state').dataset.state = state;
+    if (state === 'reconnecting') this.#banner(reconnectingWords(reason));
+    else if (closing !== undefined) this.#banner('The server is about to restart. You will be reconnected by yourself.');
+    else if (state === 'connected') this.#banner('');
+  }
+
+  /**
+   * @param {import('../sdk/sotto.js').SottoError} error
+   * @param {import('../sdk/sotto.js').Participant | undefined} participant
+   * @param {string | undefined} source
+   */
+  #fault(error, participant, source) {
+    if (error.code === 'unverified') {
+      announce(error.message);
+      // Where there is a tile, it says so itself, for as long as it lasts.
+      if (!participant || source === undefined) this.#passing(error.message);
+    } else if (error.code === 'disagreement') {
+      this.#passing('The people in this call do not all see the same members. Compare who is here, and the verification code.');
+    } else if (error.code === 'encryption') {
+      this.#passing('Something could not be encrypted or decrypted, so it was not sent or shown.');
+    } else if (error.code !== 'unknown' && error.code !== 'unknown-type') {
+      this.#passing(error.message);
+    }
+  }
+
+  /** @param {boolean} blocked */
+  #soundBlocked(blocked) {
+    if (!blocked) return this.#banner('');
+    this.#banner('Your browser holds the sound back until you click.', 'Play sound', () => void this.#stage.resume());
+  }
+
+  /** @param {string} sentence */
+  #passing(sentence) {
+    this.#banner(sentence, 'Dismiss', () => this.#banner(''));
+    this.#notice = setTimeout(() => this.#drawBannerOfState(), NOTICE_MS);
+  }
+
+  #drawBannerOfState() {
+    this.#banner('');
+    this.#drawState();
+  }
+
+  /**
+   * @param {string} sentence Empty for none.
+   * @param {string} [action]
+   * @param {() => void} [act]
+   */
+  #banner(sentence, action, act) {
+    clearTimeout(this.#notice);
+    const banner = el('banner');
+    banner.hidden = sentence === '';
+    within(banner, 'span').textContent = sentence;
+    const button = el('banner-action');
+    button.hidden = !action;
+    button.replaceChildren(text('span', action ?? ''));
+    button.onclick = act ?? null;
+  }
+}
+
+/**
+ * @param {string} id
+ * @param {string} symbol
+ * @param {string} label
+ * @param {boolean} off
+ */
+function tool(id, symbol, label, off) {
+  const button = el(id);
+  if (button.dataset.symbol === symbol) return;
+  button.dataset.symbol = symbol;
+  button.replaceChildren(icon(symbol), text('span', label));
+  button.toggleAttribute('data-off', off);
+  button.title = label;
+}

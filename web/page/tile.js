@@ -1,0 +1,135 @@
+// One person, or one shared screen, on the stage. Until an authenticated picture is there, a quiet face stands in.
+
+import { el, text, within } from './view.js';
+
+/** How many of the quiet colours in call.css there are. */
+const COLOURS = 8;
+
+/** @param {string} name */
+export function initials(name) {
+  const words = name.trim().split(/\s+/).filter(Boolean);
+  const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
+  return letters.map((word) => [...word][0]?.toUpperCase() ?? '').join('') || '?';
+}
+
+/** @param {string} name @returns {number} The same colour for the same name. */
+export function colourOf(name) {
+  let sum = 7;
+  for (const letter of name) sum = (sum * 31 + (letter.codePointAt(0) ?? 0)) % 65_521;
+  return sum % COLOURS;
+}
+
+export class Tile {
+  /** @type {HTMLElement} */ element;
+  /** @type {MediaStreamTrack | null} */ #video = null;
+  #picture;
+  #sound;
+
+  /** @param {{id: string, name: string, source: 'camera' | 'screen', self: boolean}} of */
+  constructor({ id, name, source, self }) {
+    const template = el('tile-template', HTMLTemplateElement);
+    this.element = within(/** @type {DocumentFragment} */ (template.content.cloneNode(true)), '.tile');
+    this.#picture = /** @type {HTMLVideoElement} */ (within(this.element, 'video'));
+    this.#sound = /** @type {HTMLAudioElement} */ (within(this.element, 'audio'));
+    const { dataset } = this.element;
+    dataset.source = source;
+    if (source === 'camera') dataset.participant = id;
+    else dataset.screenOf = id;
+    if (self) dataset.self = '';
+    this.rename(name, self);
+    this.#picture.addEventListener('resize', () => {
+      const { videoWidth, videoHeight } = this.#picture;
+      dataset.upright = String(videoHeight > videoWidth);
+    });
+  }
+
+  /**
+   * @param {string} name
+   * @param {boolean} self
+   */
+  rename(name, self) {
+    const { dataset } = this.element;
+    const screen = dataset.source === 'screen';
+    const shown = screen ? `${name}'s screen` : self ? `${name} (you)` : name;
+    dataset.name = name;
+    dataset.colour = String(colourOf(name));
+    this.element.setAttribute('aria-label', shown);
+    within(this.element, '.tile-name').textContent = shown;
+    within(this.element, '.face span').textContent = initials(name);
+  }
+
+  /** @param {MediaStreamTrack | null} track */
+  showVideo(track) {
+    if (this.#video === track) return;
+    this.#video = track;
+    delete this.element.dataset.lit;
+    this.#picture.srcObject = track ? new MediaStream([track]) : null;
+    if (!track) return;
+    const lit = () => {
+      if (this.#video === track) this.element.dataset.lit = '';
+    };
+    if ('requestVideoFrameCallback' in this.#picture) this.#picture.requestVideoFrameCallback(lit);
+    else /** @type {HTMLVideoElement} */ (this.#picture).addEventListener('loadeddata', lit, { once: true });
+    void this.#picture.play().catch(() => {});
+  }
+
+  /**
+   * @param {MediaStreamTrack | null} track
+   * @returns {Promise<boolean>} False when the browser wants a click before it plays sound.
+   */
+  async playAudio(track) {
+    this.#sound.srcObject = track ? new MediaStream([track]) : null;
+    return this.resume();
+  }
+
+  async resume() {
+    if (!this.#sound.srcObject) return true;
+    try {
+      await this.#sound.play();
+      return true;
+    } catch (error) {
+      return !(error instanceof DOMException && error.name === 'NotAllowedError');
+    }
+  }
+
+  /** @param {string} device */
+  async speakThrough(device) {
+    const sound = /** @type {HTMLAudioElement & {setSinkId?: (id: string) => Promise<void>}} */ (this.#sound);
+    await sound.setSinkId?.(device);
+  }
+
+  /** @param {boolean} speaking */
+  set speaking(speaking) {
+    this.element.toggleAttribute('data-speaking', speaking);
+  }
+
+  /** @param {boolean} muted */
+  set muted(muted) {
+    within(this.element, '.tile-muted').toggleAttribute('hidden', !muted);
+    const said = this.element.getAttribute('aria-label')?.replace(/, muted$/, '') ?? '';
+    this.element.setAttribute('aria-label', muted ? `${said}, muted` : said);
+  }
+
+  /** A sentence over the tile; empty for none. @param {string} sentence */
+  set note(sentence) {
+    const place = within(this.element, '.tile-note');
+    if (place.textContent === sentence) return;
+    place.hidden = sentence === '';
+    place.replaceChildren(...(sentence ? [text('span', sentence)] : []));
+  }
+
+  /** @param {import('./grid.js').Box} box */
+  place({ x, y, width, height }) {
+    const { style } = this.element;
+    style.transform = `translate(${x}px, ${y}px)`;
+    style.width = `${width}px`;
+    style.height = `${height}px`;
+    style.setProperty('--tile', `${Math.min(width, height)}px`);
+  }
+
+  remove() {
+    this.#picture.srcObject = null;
+    this.#sound.srcObject = null;
+    this.element.remove();
+  }
+}

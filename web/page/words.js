@@ -1,0 +1,115 @@
+// What went wrong, and what to do about it, in plain sentences.
+
+/** @typedef {{title: string, text: string, action?: string}} Words */
+
+/** @type {Record<string, Words>} */
+const CALL = {
+  refused: {
+    title: 'This link was not admitted',
+    text: 'It may have been cut short when it was copied, or the call may be closed to new people. Ask for the link again.',
+  },
+  full: {
+    title: 'There is no more room',
+    text: 'The call, or the server, holds as many people as it may. Try again when somebody has left.',
+    action: 'Try again',
+  },
+  unavailable: {
+    title: 'The server takes no new calls now',
+    text: 'It is probably being updated. Try again in a minute.',
+    action: 'Try again',
+  },
+  replaced: {
+    title: 'You joined from somewhere else',
+    text: 'The same seat in this call was taken by another tab or connection of yours, so this one has ended.',
+    action: 'Join here instead',
+  },
+  version: {
+    title: 'This page is out of date',
+    text: 'The server has been updated. Reload the page, then open the invite link again.',
+  },
+  ended: { title: 'The call ended', text: 'The server stopped carrying it. You can join again.', action: 'Join again' },
+  link: {
+    title: 'This is not a call link',
+    text: 'A link looks like https://…/c# followed by many letters. Copy all of it, also what stands after the #.',
+  },
+  unsupported: {
+    title: 'This browser cannot encrypt calls',
+    text: 'Sotto never goes on without encryption. Use a current Chrome, Edge, Firefox or Safari, over https.',
+  },
+  unreachable: {
+    title: 'The server cannot be reached',
+    text: 'Check your internet connection. If other pages open, the server itself may be down: try again in a minute.',
+    action: 'Try again',
+  },
+  lost: {
+    title: 'The connection was lost',
+    text: 'We kept trying for some minutes. Check your internet connection, then join again.',
+    action: 'Join again',
+  },
+  media: {
+    title: 'Sound and pictures cannot get through',
+    text: 'The server answers, but your network seems to block calls (UDP). Try another network, or ask whoever runs this one.',
+    action: 'Try again',
+  },
+  encryption: {
+    title: 'The encryption could not be started',
+    text: 'Nothing was sent. Reload the page and open the link again; if it persists, try another browser.',
+  },
+};
+
+/** @type {Words} */
+const OTHER = { title: 'Something went wrong', text: 'You can try to join again.', action: 'Try again' };
+
+/** @param {{code?: string, message?: string} | undefined} error @returns {Words} */
+export function callWords(error) {
+  return CALL[error?.code ?? ''] ?? { ...OTHER, text: `${error?.message ?? ''} ${OTHER.text}`.trim() };
+}
+
+/** While the call goes on, and comes back by itself. @param {{code?: string} | undefined} error */
+export function reconnectingWords(error) {
+  if (error?.code === 'media') return 'Sound and pictures stopped getting through. Reconnecting…';
+  if (error?.code === 'unavailable') return 'The server is restarting. You will be back by yourself.';
+  return 'The connection was lost. Reconnecting…';
+}
+
+/**
+ * A camera or microphone that did not open.
+ * @param {unknown} error
+ * @param {{audio: boolean, video: boolean}} wanted
+ * @returns {Words}
+ */
+export function deviceWords(error, wanted) {
+  const thing = wanted.audio && wanted.video ? 'camera and microphone' : wanted.video ? 'camera' : 'microphone';
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  switch (cause instanceof Error ? cause.name : '') {
+    case 'NotAllowedError':
+    case 'SecurityError':
+      return {
+        title: `Your browser blocks the ${thing}`,
+        text: 'Allow it with the icon beside the address, then try again. You can also join without, to watch and listen.',
+      };
+    case 'NotFoundError':
+    case 'OverconstrainedError':
+      return {
+        title: `No ${thing} was found`,
+        text: 'Plug one in and try again, or join without it.',
+      };
+    case 'NotReadableError':
+    case 'AbortError':
+      return {
+        title: `The ${thing} did not start`,
+        text: 'Another program may be using it. Close that program and try again, or join without it.',
+      };
+    default:
+      return { title: `The ${thing} could not be opened`, text: 'Try again, or join without it.' };
+  }
+}
+
+/**
+ * @param {string[]} names
+ * @returns {string} "Ana", "Ana and Ben", "Ana, Ben and Eva".
+ */
+export function listed(names) {
+  if (names.length < 2) return names[0] ?? '';
+  return `${names.slice(0, -1).join(', ')} and ${names[names.length - 1]}`;
+}
