@@ -13,6 +13,7 @@
   const remotes = new Map(); // 'participant/source' -> what is measured of it
   const slots = new Map(); // track id -> frames, for the slots that are watched across owners
   const log = [];
+  const plain = []; // [codec, the first bytes in base64] of our own frames in the clear
   let call, audio, sdk, flash;
 
   const now = () => performance.timeOrigin + performance.now();
@@ -169,6 +170,28 @@
         };
       });
     },
+
+    /** Per stream that arrives, whomever it belongs to. */
+    async inbound() {
+      const found = [];
+      for (const connection of connections) {
+        if (connection.connectionState === 'closed') continue;
+        for (const report of (await connection.getStats()).values()) {
+          if (report.type !== 'inbound-rtp') continue;
+          const { kind, packetsReceived, framesDecoded, totalAudioEnergy } = report;
+          found.push({ kind, packets: packetsReceived, decoded: framesDecoded, energy: totalAudioEnergy });
+        }
+      }
+      return found;
+    },
+
+    /** Keeps what an altered encryption worker tells of frames before they are protected. */
+    collectPlain() {
+      new BroadcastChannel('plain').onmessage = ({ data: [codec, frame] }) => {
+        if (plain.length < 400) plain.push([codec, btoa(String.fromCharCode(...new Uint8Array(frame).subarray(0, 120)))]);
+      };
+    },
+    plain: () => plain,
 
     /** Every frame presented of a participant's camera since a time. */
     frames: (participant, since = 0) => (remotes.get(`${participant}/camera`)?.frames ?? []).filter(frame => frame.at >= since),

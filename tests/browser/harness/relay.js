@@ -67,12 +67,17 @@ export class Relay {
     return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${this.#child.pid}/status`, 'utf8'))[1]);
   }
 
-  /** The rows of the call log. */
-  rows() {
-    const store = new DatabaseSync(join(this.data, 'sotto.sqlite'), { readOnly: true });
+  /** The call log's file. */
+  get store() {
+    return join(this.data, 'call-log.sqlite');
+  }
+
+  /** Every table of the call log's file, with its rows. */
+  tables() {
+    const store = new DatabaseSync(this.store, { readOnly: true });
     try {
-      const tables = store.prepare("select name from sqlite_master where type = 'table' and name not like '\\_%' escape '\\'").all();
-      return Object.fromEntries(tables.map(({ name }) => [name, store.prepare(`select * from "${name}"`).all()]));
+      const names = store.prepare("select name from sqlite_master where type = 'table' order by name").all();
+      return Object.fromEntries(names.map(({ name }) => [name, store.prepare(`select * from "${name}"`).all()]));
     } finally {
       store.close();
     }
