@@ -134,3 +134,9 @@ fn the_example_file_is_valid_and_says_the_defaults() {
     assert_eq!((file.retention, file.media_port, file.drain), (default.retention, default.media_port, default.drain));
     assert_eq!((file.media_ips, file.data_dir), (default.media_ips, default.data_dir));
 }
+
+#[test]
+fn the_readme_shows_the_table_of_settings() {
+    let table = printed("--knobs");
+    assert!(include_str!("../../README.md").contains(&table), "put this table into README.md:\n{table}");
+}
