@@ -26,6 +26,8 @@ pub struct Negotiation {
     version: u64,
     remote_fingerprint: Option<[u8; 32]>,
     ice: Option<IceParameters>,
+    /// The m-line that holds the transport.
+    tag: Option<Mid>,
     /// MID and kind of the m-lines of the last offer; `None` where one was refused and its place may be taken anew.
     positions: Vec<Option<(Mid, Kind)>>,
     slots: Vec<SlotState>,
@@ -117,6 +119,11 @@ pub enum SdpError {
     /// RFC 9429, section 5.2.2: m-lines keep their place.
     #[error("an m-line of an earlier offer is missing or moved; keep the order of transceivers")]
     LinesMoved,
+    /// Browsers give up the transport, and its keys, together with the m-line that holds it.
+    #[error(
+        "the first m-line was stopped, and the transport with it; keep its transceiver, without a track if need be"
+    )]
+    TransportStopped,
     /// Nothing to set a transport up for.
     #[error("it has no audio or video m-line")]
     NoMedia,
@@ -137,6 +144,7 @@ impl Negotiation {
             version: 0,
             remote_fingerprint: None,
             ice: None,
+            tag: None,
             positions: Vec::new(),
             slots: Vec::new(),
         }
@@ -148,7 +156,12 @@ impl Negotiation {
         if self.remote_fingerprint.is_some_and(|known| known != offer.fingerprint) {
             return Err(SdpError::FingerprintChanged);
         }
+        let tag = offer.bundle[0];
+        if self.tag.is_some_and(|known| known != tag) {
+            return Err(SdpError::TransportStopped);
+        }
         self.take_positions(&offer.lines)?;
+        self.tag = Some(tag);
         self.remote_fingerprint = Some(offer.fingerprint);
         self.version += 1;
         let ice = self.ice_for(&offer.ufrag);
@@ -162,11 +175,10 @@ impl Negotiation {
             fingerprint: self.fingerprint,
             allow_mixed: offer.allow_mixed,
         };
-        let mut sdp = answer::session(&head, &offer.lines);
+        let mut sdp = answer::session(&head, &offer.bundle);
         let mut session =
             Session { ice: ice.clone(), fingerprint: offer.fingerprint, extensions, incoming: vec![], slots: vec![] };
         let mut lines = Vec::new();
-        let mut candidates_written = false;
         for offered in &offer.lines {
             let Some(line) = &offered.live else {
                 sdp.medias.push(answer::refused(offered));
@@ -174,7 +186,7 @@ impl Negotiation {
             };
             let slot = self.slots.iter().find(|slot| slot.mid == line.mid);
             let mut media = answer::live(line, extensions, slot);
-            if !std::mem::replace(&mut candidates_written, true) {
+            if line.mid == tag {
                 answer::add_candidates(&mut media, &self.addresses);
             }
             sdp.medias.push(media);

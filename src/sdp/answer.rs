@@ -7,7 +7,7 @@ use sdp_types::{Candidate, CandidateAddress, CandidateType, Connection, Fingerpr
 use super::extension::Flow;
 use super::offer::{LiveLine, OfferedLine};
 use super::{CNAME, SlotState};
-use crate::session::{ExtensionIds, IceParameters, Kind};
+use crate::session::{ExtensionIds, IceParameters, Kind, Mid};
 
 /// What the whole answer says, apart from its m-lines.
 pub(super) struct Head<'a> {
@@ -19,16 +19,12 @@ pub(super) struct Head<'a> {
 }
 
 /// The session level; m-lines are pushed in the order of the offer.
-pub(super) fn session(head: &Head<'_>, lines: &[OfferedLine]) -> sdp_types::Session {
+pub(super) fn session(head: &Head<'_>, bundle: &[Mid]) -> sdp_types::Session {
     let nowhere = std::net::Ipv4Addr::LOCALHOST;
     let mut session = sdp_types::Session::new(Origin::with_ip_addr(head.session_id, head.version, nowhere), "-");
     session.add_time(Time::new(0, 0));
-    let mids = lines.iter().filter_map(|line| line.live.as_ref()).fold(String::from("BUNDLE"), |mut all, line| {
-        all.push(' ');
-        all.push_str(&line.mid);
-        all
-    });
-    session.add_attribute_with_value("group", mids);
+    let mids = bundle.iter().map(|mid| mid.as_str()).collect::<Vec<_>>().join(" ");
+    session.add_attribute_with_value("group", format!("BUNDLE {mids}"));
     session.add_attribute_from_str("ice-lite");
     if head.allow_mixed {
         session.add_attribute_from_str("extmap-allow-mixed");
@@ -91,7 +87,7 @@ pub(super) fn live(line: &LiveLine, ids: ExtensionIds, slot: Option<&SlotState>)
     media
 }
 
-/// Adds the relay's host candidates; in a bundle they stand in its first m-line alone.
+/// Adds the relay's host candidates; in a bundle they stand in the m-line that holds the transport.
 pub(super) fn add_candidates(media: &mut Media, addresses: &[SocketAddr]) {
     for (index, address) in addresses.iter().enumerate() {
         // RFC 8445, section 5.1.2.1: type preference 126 for a host, earlier addresses first, component 1.

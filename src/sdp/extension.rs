@@ -77,7 +77,7 @@ impl Extension {
         }
     }
 
-    fn serves(self, kind: Kind, flow: Flow) -> bool {
+    fn serves(self, kind: Kind, flow: Option<Flow>) -> bool {
         match self {
             Extension::Mid | Extension::TransportCc | Extension::AbsSendTime | Extension::AbsCaptureTime => true,
             Extension::VideoOrientation | Extension::PlayoutDelay | Extension::DependencyDescriptor => {
@@ -85,14 +85,15 @@ impl Extension {
             }
             // A slot carries one encoding, told by its SSRC; its layers are the relay's business.
             Extension::Rid | Extension::RepairedRid | Extension::VideoLayersAllocation => {
-                kind == Kind::Video && flow == Flow::Sends
+                kind == Kind::Video && flow != Some(Flow::Receives)
             }
         }
     }
 }
 
-/// The extensions of an m-line that are taken, with their ids.
-pub(super) fn extensions_of(media: &Media, kind: Kind, flow: Flow) -> ArrayVec<(Extension, u8), 10> {
+/// The extensions of an m-line that are taken, with their ids. An m-line that rests keeps all that either direction has:
+/// what an answer leaves out, Chromium does not offer again, and then refuses its own simulcast for lack of RID.
+pub(super) fn extensions_of(media: &Media, kind: Kind, flow: Option<Flow>) -> ArrayVec<(Extension, u8), 10> {
     let mut found = ArrayVec::<(Extension, u8), 10>::new();
     for offered in media.attributes_typed::<ExtMap>().filter_map(Result::ok) {
         let Some(extension) = Extension::ALL.into_iter().find(|extension| extension.uri() == offered.uri) else {
@@ -100,8 +101,8 @@ pub(super) fn extensions_of(media: &Media, kind: Kind, flow: Flow) -> ArrayVec<(
         };
         let flows = match offered.direction {
             None | Some(Direction::SendRecv) => true,
-            Some(Direction::SendOnly) => flow == Flow::Sends,
-            Some(Direction::RecvOnly) => flow == Flow::Receives,
+            Some(Direction::SendOnly) => flow != Some(Flow::Receives),
+            Some(Direction::RecvOnly) => flow != Some(Flow::Sends),
             _ => false,
         };
         let fresh = found.iter().all(|&(known, id)| known != extension && id != offered.id);

@@ -13,6 +13,8 @@ pub(super) struct Offer {
     pub ufrag: String,
     pub fingerprint: [u8; 32],
     pub allow_mixed: bool,
+    /// The bundle's live m-lines in its own order; the first one holds the transport (RFC 9143, section 7).
+    pub bundle: Vec<Mid>,
     pub lines: Vec<OfferedLine>,
 }
 
@@ -52,11 +54,10 @@ impl Offer {
         let lines =
             session.medias.iter().map(|media| OfferedLine::read(&session, media)).collect::<Result<Vec<_>, _>>()?;
         check_mids(&lines)?;
-        check_bundle(&session, &lines)?;
-
-        // The transport is the one of the first m-line in the bundle (RFC 9143, section 7.1).
-        let first = lines.iter().position(|line| line.live.is_some()).ok_or(SdpError::NoMedia)?;
-        let tagged = &session.medias[first];
+        let bundle = bundle(&session, &lines)?;
+        let tag = bundle.first().ok_or(SdpError::NoMedia)?;
+        let tagged = lines.iter().position(|line| line.live.is_some() && line.mid.as_ref() == Some(tag));
+        let tagged = &session.medias[tagged.expect("the bundle was read from the live lines")];
         check_setup(&session, tagged)?;
         let allows_mixed = |media: &Media| media.has_attribute("extmap-allow-mixed");
         let live = || session.medias.iter().zip(&lines).filter(|(_, line)| line.live.is_some());
@@ -64,6 +65,7 @@ impl Offer {
             ufrag: ufrag(&session, tagged)?,
             fingerprint: fingerprint(&session, tagged)?,
             allow_mixed: session.has_attribute("extmap-allow-mixed") || live().all(|(media, _)| allows_mixed(media)),
+            bundle,
             lines,
         })
     }
@@ -101,15 +103,15 @@ impl LiveLine {
         if codecs.is_empty() {
             return Err(SdpError::Codecs);
         }
-        let rids = if flow == Some(Flow::Sends) && kind == Kind::Video { rids(media)? } else { ArrayVec::new() };
+        let receives = flow == Some(Flow::Receives);
+        let rids = if kind == Kind::Video && !receives { rids(media)? } else { ArrayVec::new() };
         let ssrcs = if flow == Some(Flow::Sends) && rids.is_empty() { ssrcs(media) } else { ArrayVec::new() };
         Ok(LiveLine {
             mid,
             kind,
             flow,
             codecs,
-            // While a line is inactive nothing flows, but its extensions must not be renumbered.
-            extensions: extensions_of(media, kind, flow.unwrap_or(Flow::Receives)),
+            extensions: extensions_of(media, kind, flow),
             reduced_size: media.has_attribute("rtcp-rsize"),
             ssrcs,
             rids,
@@ -126,19 +128,24 @@ fn check_mids(lines: &[OfferedLine]) -> Result<(), SdpError> {
     if well_formed && mids.windows(2).all(|pair| pair[0] != pair[1]) { Ok(()) } else { Err(SdpError::Mid) }
 }
 
-fn check_bundle(session: &sdp_types::Session, lines: &[OfferedLine]) -> Result<(), SdpError> {
+/// The live m-lines in the order of the BUNDLE group, which must hold them all.
+fn bundle(session: &sdp_types::Session, lines: &[OfferedLine]) -> Result<Vec<Mid>, SdpError> {
+    let live: Vec<Mid> = lines.iter().filter_map(|line| line.live.as_ref()).map(|line| line.mid).collect();
+    if live.is_empty() {
+        return Err(SdpError::NoMedia);
+    }
     let group = session
         .attributes_typed::<Group>()
         .filter_map(Result::ok)
         .find(|group| group.semantics.as_str() == "BUNDLE")
+        .filter(|group| group.mid_tags.len() <= LINES_MAX)
         .ok_or(SdpError::Bundle)?;
-    let bundled = |mid: &Mid| group.mid_tags.iter().any(|tag| tag.as_str() == mid.as_str());
-    let mut live = lines.iter().filter_map(|line| line.live.as_ref());
-    if group.mid_tags.len() <= LINES_MAX && live.all(|line| bundled(&line.mid)) {
-        Ok(())
-    } else {
-        Err(SdpError::Bundle)
+    let mut bundle: Vec<Mid> = Vec::with_capacity(live.len());
+    for tag in &group.mid_tags {
+        let mid = live.iter().find(|mid| mid.as_str() == tag.as_str());
+        bundle.extend(mid.filter(|mid| !bundle.contains(mid)).copied().as_slice());
     }
+    if bundle.len() == live.len() { Ok(bundle) } else { Err(SdpError::Bundle) }
 }
 
 /// The relay answers `passive`, so the participant must be able to open the handshake (RFC 8842).

@@ -61,7 +61,7 @@ fn audio_level_and_high_ids_and_clashing_payload_types_are_never_answered() {
             }
             if let Some(map) = line.strip_prefix("a=rtpmap:") {
                 let payload_type: u8 = map.split(' ').next().unwrap().parse().unwrap();
-                assert!(payload_type < 64 || payload_type > 95);
+                assert!(!(64..=95).contains(&payload_type));
             }
         }
     }
@@ -127,6 +127,31 @@ fn a_slot_that_rests_comes_back_as_it_was() {
     let back = negotiation.answer(SIMULCAST[0]).unwrap();
     let ssrcs = |answer: &Answer| answer.session.slots.iter().map(|slot| slot.ssrc.0).collect::<Vec<_>>();
     assert_eq!(ssrcs(&first), ssrcs(&back));
+}
+
+#[test]
+fn a_camera_that_rests_keeps_its_encodings_and_extensions() {
+    let mut negotiation = negotiation();
+    let first = negotiation.answer(SIMULCAST[0]).unwrap();
+    let resting = negotiation.answer(&SIMULCAST[0].replace("a=sendonly", "a=inactive")).unwrap();
+    assert!(resting.session.incoming.is_empty() && resting.lines.len() == 4);
+    assert!(resting.sdp.contains("a=simulcast:recv q;h;f\r\n") && resting.sdp.contains("sdes:rtp-stream-id\r\n"));
+    assert_eq!(resting.session.extensions, first.session.extensions);
+}
+
+#[test]
+fn a_refused_line_gives_its_place_to_another() {
+    let mut negotiation = negotiation();
+    negotiation.answer(SIMULCAST[0]).unwrap();
+    let last = SIMULCAST[0].rfind("m=video 9").unwrap();
+    let (before, line) = SIMULCAST[0].split_at(last);
+    let refused = format!("{}{}", before.replace("3 4 5", "3 4"), line.replacen("m=video 9", "m=video 0", 1));
+    let answer = negotiation.answer(&refused).unwrap();
+    assert!(answer.sdp.contains("m=video 0 ") && answer.session.slots.len() == 3);
+    let reused = format!("{}{}", before.replace("3 4 5", "3 4 6"), line.replace("a=mid:5", "a=mid:6"));
+    let answer = negotiation.answer(&reused).unwrap();
+    assert_eq!(answer.session.slots[3].mid.as_str(), "6");
+    assert!(answer.sdp.contains("a=msid:pair1 video1\r\n"));
 }
 
 #[test]
@@ -196,6 +221,9 @@ fn another_certificate_is_refused_and_changes_nothing() {
 fn a_line_keeps_its_place() {
     let mut negotiation = negotiation();
     negotiation.answer(SIMULCAST[0]).unwrap();
+    let stopped = SIMULCAST[0].replacen("m=audio 48212", "m=audio 0", 1).replace("BUNDLE 0 1", "BUNDLE 1");
+    assert!(stopped.contains("m=audio 0 "));
+    assert_eq!(negotiation.answer(&stopped).err(), Some(SdpError::TransportStopped));
     let renamed = SIMULCAST[0].replace("a=mid:3", "a=mid:x").replace("BUNDLE 0 1 2 3", "BUNDLE 0 1 2 x");
     assert_eq!(negotiation.answer(&renamed).err(), Some(SdpError::LinesMoved));
     assert_eq!(negotiation.answer(PLAIN[0]).err(), Some(SdpError::FingerprintChanged));

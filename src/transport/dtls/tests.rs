@@ -36,6 +36,24 @@ fn a_hello_in_two_fragments_is_answered_in_either_order() {
 }
 
 #[test]
+fn the_hellos_of_both_browsers_are_answered_once_both_parts_are_there() {
+    let hellos: [[&[u8]; 2]; 2] = [
+        [include_bytes!("golden/chromium-hello-0.bin"), include_bytes!("golden/chromium-hello-1.bin")],
+        [include_bytes!("golden/firefox-hello-0.bin"), include_bytes!("golden/firefox-hello-1.bin")],
+    ];
+    let certificate = Certificate::generate().unwrap();
+    for (hello, order) in hellos.iter().flat_map(|hello| [[0, 1], [1, 0]].map(|order| (hello, order))) {
+        let mut server = Handshake::new(&certificate, now(), [0; 32]);
+        for (part, expected) in order.into_iter().zip([0, 1]) {
+            server.handle_datagram(now(), hello[part]).unwrap();
+            let mut sent = 0;
+            while !matches!(server.poll(|_| sent += 1).unwrap(), Progress::Pending) {}
+            assert_eq!(sent, expected);
+        }
+    }
+}
+
+#[test]
 fn every_message_in_small_fragments_backwards_and_twice_still_connects() {
     let mut pair = Pair::new(Dtls::new_auto);
     pair.run(|datagram| {
