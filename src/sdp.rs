@@ -80,8 +80,8 @@ pub enum SdpError {
     /// More than 256 KiB.
     #[error("it is longer than 256 KiB; offer fewer transceivers or set codec preferences")]
     TooLong,
-    /// More than 128 m-lines.
-    #[error("it has more than 128 m-lines; reuse transceivers")]
+    /// More than 128 m-lines, or 16,384 lines of text.
+    #[error("it has more than 128 m-lines or 16384 lines; reuse transceivers")]
     TooManyLines,
     /// RFC 8866 does not allow it.
     #[error("it is not a session description")]

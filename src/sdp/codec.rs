@@ -72,13 +72,14 @@ impl OfferedCodec {
 /// Everything an m-line says of payload types, read in one pass: an offer cannot make this quadratic.
 struct Formats {
     by_type: Vec<Format>,
+    for_all: Feedback,
     /// Payload types in the order of the m-line, each once.
     order: Vec<u8>,
 }
 
 impl Formats {
     fn read(media: &Media) -> Self {
-        let mut formats = Formats { by_type: Vec::new(), order: Vec::new() };
+        let mut formats = Formats { by_type: Vec::new(), for_all: Feedback::default(), order: Vec::new() };
         formats.by_type.resize_with(PAYLOAD_TYPES, Format::default);
         let mut listed = [false; PAYLOAD_TYPES];
         for payload_type in media.fmt.split(' ').filter_map(|token| token.parse::<u8>().ok()) {
@@ -114,10 +115,7 @@ impl Formats {
                         format.feedback.note(&val.to_string());
                     }
                 }
-                Ok(RtcpFb { pt: RtcpFbPt::Wildcard, val }) => {
-                    let val = val.to_string();
-                    self.by_type.iter_mut().for_each(|format| format.feedback.note(&val));
-                }
+                Ok(RtcpFb { pt: RtcpFbPt::Wildcard, val }) => self.for_all.note(&val.to_string()),
                 Err(_) => {}
             },
             _ => {}
@@ -126,7 +124,7 @@ impl Formats {
 
     fn codec(&self, name: CodecName) -> Option<OfferedCodec> {
         let payload_type = self.order.iter().copied().find(|&candidate| self.is(candidate, name))?;
-        let feedback = self.by_type[usize::from(payload_type)].feedback;
+        let feedback = self.by_type[usize::from(payload_type)].feedback.with(self.for_all);
         let rtx_payload_type = match name {
             CodecName::Opus => None,
             CodecName::Vp8 | CodecName::Vp9 => self.retransmission_of(payload_type),
@@ -175,6 +173,15 @@ impl Feedback {
             "ccm fir" => self.fir = true,
             "transport-cc" => self.transport_cc = true,
             _ => {}
+        }
+    }
+
+    fn with(self, other: Feedback) -> Feedback {
+        Feedback {
+            nack: self.nack || other.nack,
+            pli: self.pli || other.pli,
+            fir: self.fir || other.fir,
+            transport_cc: self.transport_cc || other.transport_cc,
         }
     }
 }

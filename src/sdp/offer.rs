@@ -47,7 +47,9 @@ impl Offer {
             return Err(SdpError::TooLong);
         }
         // Counted before anything is built from it.
-        if text.lines().filter(|line| line.starts_with("m=")).count() > LINES_MAX {
+        if text.lines().count() > TEXT_LINES_MAX
+            || text.lines().filter(|line| line.starts_with("m=")).count() > LINES_MAX
+        {
             return Err(SdpError::TooManyLines);
         }
         let session = sdp_types::Session::parse(text.as_bytes()).map_err(|_| SdpError::Syntax)?;
@@ -245,5 +247,7 @@ fn session_value<'a>(session: &'a sdp_types::Session, name: &'a str) -> Option<&
 pub(super) const OFFER_MAX: usize = 256 * 1024;
 /// Most m-lines: microphone, camera, screen and its sound, and sixty-two pairs of slots.
 pub(super) const LINES_MAX: usize = 128;
+/// Most lines of text: browsers write 84 for an m-line on average, so this holds 128 m-lines and half as much again.
+const TEXT_LINES_MAX: usize = 16 * 1024;
 /// Most encodings of one publication: browsers send at most three.
 pub(super) const RIDS_MAX: usize = 3;

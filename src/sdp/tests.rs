@@ -1,6 +1,6 @@
 //! The golden offers are what Chromium 156 and Firefox 153 wrote on a machine with fake devices.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -283,7 +283,7 @@ fn a_bomb_is_refused_within_fifty_milliseconds() {
         ("x".repeat(10 << 20), Some(SdpError::TooLong)),
         (format!("{head}{}", line.repeat(10_000)), Some(SdpError::TooLong)),
         (format!("{head}{}", "m=audio 9 x 1\r\n".repeat(10_000)), Some(SdpError::TooManyLines)),
-        (attributes("a=x\r\n"), None),
+        (attributes("a=x\r\n"), Some(SdpError::TooManyLines)),
         (attributes("a=fmtp:111 a=b;c=d\r\n"), None),
         (attributes("a=rtcp-fb:* nack\r\n"), None),
         (attributes("a=extmap:3 urn:x\r\n"), None),
@@ -294,9 +294,9 @@ fn a_bomb_is_refused_within_fifty_milliseconds() {
         (format!("a=group:BUNDLE {}\r\n{head}{first_line}", "0 ".repeat(100_000)), None),
     ];
     for (index, (bomb, error)) in bombs.into_iter().enumerate() {
-        let begun = now();
+        let begun = processor_time();
         let outcome = negotiation().answer(&bomb).err();
-        let took = begun.elapsed();
+        let took = processor_time() - begun;
         assert!(took < Duration::from_millis(50), "bomb {index} took {took:?}");
         assert!(error.is_none() || outcome == error, "bomb {index}");
     }
@@ -340,7 +340,8 @@ fn negotiation() -> Negotiation {
     Negotiation::new(&addresses, [0xab; 32], [7; 32])
 }
 
-#[allow(clippy::disallowed_methods, reason = "this test measures real time")]
-fn now() -> Instant {
-    Instant::now()
+/// What this thread has computed so far: other tests share the machine.
+fn processor_time() -> Duration {
+    let status = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(status.split(' ').next().unwrap().parse().unwrap())
 }

@@ -38,11 +38,7 @@ struct Fragment<'a> {
 impl Reassembly {
     /// Divides a datagram into records and hands them on, plaintext handshake messages only when they are whole. Stops
     /// at the first error of `deliver`, and silently at what is malformed.
-    pub fn push<E>(
-        &mut self,
-        datagram: &[u8],
-        mut deliver: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn push<E>(&mut self, datagram: &[u8], mut deliver: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut rest = datagram;
         for _ in 0..RECORDS_MAX {
             let Some((record, after)) = split_record(rest) else { break };
@@ -58,11 +54,7 @@ impl Reassembly {
         Ok(())
     }
 
-    fn push_handshake<E>(
-        &mut self,
-        record: &[u8],
-        deliver: &mut impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn push_handshake<E>(&mut self, record: &[u8], deliver: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut rest = &record[RECORD_HEADER_LEN..];
         for _ in 0..RECORDS_MAX {
             let Some((fragment, after)) = split_fragment(rest) else { break };
