@@ -25,5 +25,6 @@ test('no layer is sent that would have fewer than 120 lines', () => {
 });
 
 test('sound and pictures are told apart', () => {
-  assert.deepEqual(['microphone', 'camera', 'screen', 'screen-audio'].map(kindOf), ['audio', 'video', 'video', 'audio']);
+  const kinds = ['microphone', 'camera', 'screen', 'screen-audio'].map(kindOf);
+  assert.deepEqual(kinds, ['audio', 'video', 'video', 'audio']);
 });

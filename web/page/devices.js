@@ -51,7 +51,8 @@ export class Devices extends EventTarget {
       const usable = devices.filter((device) => device.kind === kind && device.deviceId !== '');
       const options = usable.map(({ deviceId, label }, index) =>
         new Option(label || `${NAMES[kind]} ${index + 1}`, deviceId, false, deviceId === this.chosen[kind]));
-      if (options.length === 0) options.push(new Option(kind === 'audiooutput' ? 'As your system has it' : 'None found', ''));
+      const none = kind === 'audiooutput' ? 'As your system has it' : 'None found';
+      if (options.length === 0) options.push(new Option(none, ''));
       select.replaceChildren(...options);
       select.disabled = usable.length === 0;
     }

@@ -25,9 +25,10 @@ export function shapeOf({ width, height }) {
  * @param {number} count
  * @param {Stage} stage
  * @param {number} [shape] Width over height.
+ * @param {number} [most] Pixels that a tile may be wide.
  * @returns {Box[]}
  */
-export function pack(count, stage, shape = shapeOf(stage)) {
+export function pack(count, stage, shape = shapeOf(stage), most = Infinity) {
   const { width, height, gap } = stage;
   if (count === 0 || width <= 0 || height <= 0) return [];
   let best = { columns: 1, tile: 0 };
@@ -39,7 +40,8 @@ export function pack(count, stage, shape = shapeOf(stage)) {
     // Among equals, the one with fewer empty places looks calmer.
     if (tile > best.tile * 1.001) best = { columns, tile };
   }
-  const tile = { width: Math.max(1, Math.floor(best.tile)), height: Math.max(1, Math.floor(best.tile / shape)) };
+  const across = Math.min(best.tile, most);
+  const tile = { width: Math.max(1, Math.floor(across)), height: Math.max(1, Math.floor(across / shape)) };
   const rows = Math.ceil(count / best.columns);
   const top = (height - rows * tile.height - (rows - 1) * gap) / 2;
   return Array.from({ length: count }, (_, index) => {
@@ -71,6 +73,7 @@ export function present(count, stage) {
   }
   const tall = Math.round(Math.min(height * 0.6, Math.max(height * 0.3, width / WIDE)));
   const screen = { x: 0, y: 0, width, height: tall };
-  const tiles = pack(count, { width, height: height - tall - gap, gap }, shape);
+  // Nobody is shown larger than what they talk about.
+  const tiles = pack(count, { width, height: height - tall - gap, gap }, shape, width / 2);
   return { screen, tiles: tiles.map((box) => ({ ...box, y: box.y + tall + gap })) };
 }

@@ -94,6 +94,7 @@ async function join() {
   } catch (error) {
     for (const track of stream.getTracks()) track.stop();
     notice(el('join-problem'), callWords(/** @type {{code?: string}} */ (error)));
+    el('join-problem').scrollIntoView({ block: 'nearest', behavior: 'smooth' });
     void prejoin.open();
   } finally {
     joining = false;
@@ -136,7 +137,8 @@ function ended(code) {
 function forgot() {
   el('ended-title').textContent = 'Open the invite link again';
   el('ended-text').textContent =
-    'This page takes the secret out of the address bar and keeps it in memory only, so a reload forgets it. Open the link that you were sent once more.';
+    'This page takes the secret out of the address bar and keeps it in memory only, so a reload forgets it. ' +
+    'Open the link that you were sent once more.';
   el('again').hidden = true;
   showView('ended');
 }

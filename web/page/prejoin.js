@@ -49,9 +49,9 @@ export class Prejoin {
     this.#opening = true;
     this.#draw();
     /** @type {unknown} */ let failure;
-    const wanted = { audio: this.#wants.microphone && !this.#track('microphone'), video: this.#wants.camera && !this.#track('camera') };
+    const wanted = this.#missing();
     try {
-      if (wanted.audio && wanted.video) for (const track of (await this.#devices.openBoth()).getTracks()) this.#add(track);
+      if (wanted.audio && wanted.video) (await this.#devices.openBoth()).getTracks().forEach((track) => this.#add(track));
       else if (wanted.video) this.#add(await this.#devices.openCamera());
       else if (wanted.audio) this.#add(await this.#devices.openMicrophone());
     } catch (error) {
@@ -65,10 +65,18 @@ export class Prejoin {
     }
     this.#opening = false;
     if (!this.#open) return this.#release();
-    const missing = { audio: wanted.audio && !this.#track('microphone'), video: wanted.video && !this.#track('camera') };
+    const missing = this.#missing();
     notice(el('device-problem'), missing.audio || missing.video ? deviceWords(failure, missing) : null);
     this.#wants = { microphone: this.#track('microphone') !== undefined, camera: this.#track('camera') !== undefined };
     this.#draw();
+  }
+
+  /** What is wanted and not there. */
+  #missing() {
+    return {
+      audio: this.#wants.microphone && !this.#track('microphone'),
+      video: this.#wants.camera && !this.#track('camera'),
+    };
   }
 
   /** @param {'microphone' | 'camera'} source */
@@ -116,9 +124,10 @@ export class Prejoin {
     if ((this.#video.srcObject !== null) !== (camera !== undefined) || camera) {
       this.#video.srcObject = camera ? new MediaStream([camera]) : null;
     }
-    el('preview-note').textContent = camera ? '' : this.#opening ? 'Waiting for your camera and microphone…' : 'Your camera is off';
-    button('pre-microphone', microphone ? 'microphone' : 'microphone-off', microphone ? 'Turn microphone off' : 'Turn microphone on', !!microphone);
-    button('pre-camera', camera ? 'camera' : 'camera-off', camera ? 'Turn camera off' : 'Turn camera on', !!camera);
+    const without = this.#opening ? 'Waiting for your camera and microphone…' : 'Your camera is off';
+    el('preview-note').textContent = camera ? '' : without;
+    button('microphone', microphone !== undefined);
+    button('camera', camera !== undefined);
     const level = el('level');
     if (microphone) {
       this.#meter ??= new Meter((value) => level.style.setProperty('--level', String(value / 9)));
@@ -132,14 +141,13 @@ export class Prejoin {
 }
 
 /**
- * @param {string} id
- * @param {string} symbol
- * @param {string} label
+ * @param {'microphone' | 'camera'} source
  * @param {boolean} on
  */
-function button(id, symbol, label, on) {
-  const element = el(id);
-  element.replaceChildren(icon(symbol));
+function button(source, on) {
+  const element = el(`pre-${source}`);
+  const label = `Turn ${source} ${on ? 'off' : 'on'}`;
+  element.replaceChildren(icon(on ? source : `${source}-off`));
   element.setAttribute('aria-label', label);
   element.setAttribute('aria-pressed', String(on));
   element.title = label;

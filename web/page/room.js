@@ -70,7 +70,7 @@ export class Room {
     });
     on('track', ({ participant, source, track }) => {
       void this.#stage.track(participant, source, track);
-      if (source === 'screen') announce(track ? `${participant.name} shares a screen.` : `${participant.name} stopped sharing.`);
+      if (source === 'screen') announce(`${participant.name} ${track ? 'shares a screen' : 'stopped sharing'}.`);
     });
     on('local', () => {
       this.#stage.update(this.#call.self);
@@ -84,7 +84,8 @@ export class Room {
 
   #listenToPerson() {
     const { signal } = this.#until;
-    const click = (/** @type {string} */ id, /** @type {() => void} */ act) => el(id).addEventListener('click', act, { signal });
+    const click = (/** @type {string} */ id, /** @type {() => void} */ act) =>
+      el(id).addEventListener('click', act, { signal });
     const microphone = () => void this.#device('audio', () => this.#toggleMicrophone());
     const camera = () => void this.#device('video', () => this.#toggleCamera());
     const share = () => void this.#share();
@@ -97,15 +98,17 @@ export class Room {
       const { open = '' } = /** @type {HTMLElement} */ (button).dataset;
       button.addEventListener('click', () => this.#dialog(open), { signal });
     }
-    for (const button of document.querySelectorAll('button[data-panel]')) {
-      const name = /** @type {PanelName} */ (/** @type {HTMLElement} */ (button).dataset.panel);
-      button.addEventListener('click', () => this.#show(this.#panel === name ? null : name, /** @type {HTMLElement} */ (button)), { signal });
+    for (const button of panelButtons()) {
+      const name = /** @type {PanelName} */ (button.dataset.panel);
+      button.addEventListener('click', () => this.#show(this.#panel === name ? null : name, button), { signal });
     }
     for (const button of document.querySelectorAll('button[data-copy-invite]')) {
       button.addEventListener('click', () => void this.#copy(/** @type {HTMLElement} */ (button)), { signal });
     }
     el('invite').addEventListener('focus', () => el('invite', HTMLInputElement).select(), { signal });
-    this.#devices.addEventListener('chosen', (event) => void this.#chosen(/** @type {CustomEvent} */ (event).detail), { signal });
+    this.#devices.addEventListener('chosen', (event) => {
+      void this.#chosen(/** @type {CustomEvent} */ (event).detail);
+    }, { signal });
     const panel = (/** @type {PanelName} */ name) => () => this.#show(this.#panel === name ? null : name);
     listenForShortcuts({
       m: microphone, v: camera, s: share, c: panel('chat'), e: panel('security'), i: panel('invite'),
@@ -136,8 +139,8 @@ export class Room {
       await act();
       this.#draw();
     } catch (error) {
-      const words = deviceWords(error, { audio: kind === 'audio', video: kind === 'video' });
-      this.#passing(`${words.title}. ${words.text.replace(/,? or join without.*$/, '.').replace(/ You can also join.*$/, '')}`);
+      const words = deviceWords(error, { audio: kind === 'audio', video: kind === 'video' }, true);
+      this.#passing(`${words.title}. ${words.text}`);
     }
   }
 
@@ -146,7 +149,7 @@ export class Room {
       await this.#call.shareScreen(!this.#call.sharing);
       if (this.#call.sharing) announce('You are sharing your screen.');
     } catch {
-      this.#passing('The screen could not be shared. Your browser or system may not allow it: check its permissions, then try again.');
+      this.#passing('The screen could not be shared. Check that your system allows it for this browser, then try again.');
     }
     this.#draw();
   }
@@ -206,9 +209,7 @@ export class Room {
       section.hidden = section.id !== `panel-${name}`;
       if (!section.hidden) el('panel-title').textContent = section.dataset.title ?? '';
     }
-    for (const button of document.querySelectorAll('button[data-panel]')) {
-      button.setAttribute('aria-expanded', String(/** @type {HTMLElement} */ (button).dataset.panel === name));
-    }
+    for (const button of panelButtons()) button.setAttribute('aria-expanded', String(button.dataset.panel === name));
     if (name === null) {
       if (had) (this.#openedBy ?? el('leave')).focus();
       this.#openedBy = null;
@@ -221,9 +222,13 @@ export class Room {
 
   #draw() {
     const { microphone, camera, sharing } = this.#call;
-    tool('microphone', microphone ? 'microphone' : 'microphone-off', microphone ? 'Mute' : 'Unmute', !microphone);
-    tool('camera', camera ? 'camera' : 'camera-off', camera ? 'Camera off' : 'Camera on', !camera);
-    tool('share', sharing ? 'screen-off' : 'screen', sharing ? 'Stop sharing' : 'Share', false);
+    tool('microphone', microphone ? 'microphone' : 'microphone-off', microphone ? 'Mute' : 'Unmute',
+      microphone ? 'Mute microphone' : 'Unmute microphone');
+    tool('camera', camera ? 'camera' : 'camera-off', 'Camera', camera ? 'Turn camera off' : 'Turn camera on');
+    tool('share', sharing ? 'screen-off' : 'screen', sharing ? 'Stop' : 'Share',
+      sharing ? 'Stop sharing' : 'Share a screen');
+    el('microphone').toggleAttribute('data-off', !microphone);
+    el('camera').toggleAttribute('data-off', !camera);
     el('share').toggleAttribute('data-active', sharing);
     el('share').hidden = !navigator.mediaDevices || !('getDisplayMedia' in navigator.mediaDevices);
     el('alone').hidden = this.#call.participants.length > 0;
@@ -243,7 +248,7 @@ export class Room {
     el('state').textContent = words[state];
     el('state').dataset.state = state;
     if (state === 'reconnecting') this.#banner(reconnectingWords(reason));
-    else if (closing !== undefined) this.#banner('The server is about to restart. You will be reconnected by yourself.');
+    else if (closing !== undefined) this.#banner('The server is about to restart. You will be back by yourself.');
     else if (state === 'connected') this.#banner('');
   }
 
@@ -258,7 +263,7 @@ export class Room {
       // Where there is a tile, it says so itself, for as long as it lasts.
       if (!participant || source === undefined) this.#passing(error.message);
     } else if (error.code === 'disagreement') {
-      this.#passing('The people in this call do not all see the same members. Compare who is here, and the verification code.');
+      this.#passing('The people here do not all see the same members. Compare who is here, and the verification code.');
     } else if (error.code === 'encryption') {
       this.#passing('Something could not be encrypted or decrypted, so it was not sent or shown.');
     } else if (error.code !== 'unknown' && error.code !== 'unknown-type') {
@@ -300,17 +305,22 @@ export class Room {
   }
 }
 
+/** @returns {NodeListOf<HTMLElement>} */
+function panelButtons() {
+  return document.querySelectorAll('button[data-panel]');
+}
+
 /**
  * @param {string} id
  * @param {string} symbol
- * @param {string} label
- * @param {boolean} off
+ * @param {string} label What is written below it.
+ * @param {string} action What it does, in full.
  */
-function tool(id, symbol, label, off) {
+function tool(id, symbol, label, action) {
   const button = el(id);
   if (button.dataset.symbol === symbol) return;
   button.dataset.symbol = symbol;
   button.replaceChildren(icon(symbol), text('span', label));
-  button.toggleAttribute('data-off', off);
-  button.title = label;
+  button.setAttribute('aria-label', action);
+  button.title = action;
 }

@@ -27,7 +27,9 @@ export class Security {
   changed(joined, left) {
     for (const name of joined) this.#note(`${name} came`);
     for (const name of left) this.#note(`${name} left`);
-    const parts = [joined.length > 0 ? `${listed(joined)} came` : '', left.length > 0 ? `${listed(left)} left` : ''].filter(Boolean);
+    const parts = [];
+    if (joined.length > 0) parts.push(`${listed(joined)} came`);
+    if (left.length > 0) parts.push(`${listed(left)} left`);
     if (parts.length > 0) {
       announce(`${parts.join(', and ')}.`);
       this.#changed = this.#call.verificationCode ? `New code, because ${parts.join(' and ')}.` : '';
@@ -50,7 +52,7 @@ export class Security {
     change.textContent = this.#changed;
     el('people').replaceChildren(...[this.#call.self, ...this.#call.participants].map((participant) => {
       const entry = document.createElement('li');
-      const about = participant.self ? 'you' : participant.unverified.size > 0 ? 'not verified' : participant.present ? '' : 'reconnecting';
+      const about = aboutThem(participant);
       entry.append(text('span', participant.name));
       if (about) entry.append(text('small', about, participant.unverified.size > 0 ? 'bad' : ''));
       return entry;
@@ -66,4 +68,11 @@ export class Security {
     log.prepend(entry);
     while (log.children.length > LOG_KEPT) log.lastElementChild?.remove();
   }
+}
+
+/** @param {import('../sdk/sotto.js').Participant} participant */
+function aboutThem({ self, present, unverified }) {
+  if (self) return 'you';
+  if (unverified.size > 0) return 'not verified';
+  return present ? '' : 'reconnecting';
 }

@@ -95,14 +95,14 @@ export class Stage {
 
   /** After a click: plays what the browser held back. */
   async resume() {
-    const played = await Promise.all([...this.#people.values(), ...this.#screens.values()].map((tile) => tile.resume()));
+    const played = await Promise.all(this.#tiles().map((tile) => tile.resume()));
     this.#soundBlocked(played.includes(false));
   }
 
   /** @param {string} device Through which all sound is played. */
   async speakThrough(device) {
     this.#speaker = device;
-    await Promise.allSettled([...this.#people.values(), ...this.#screens.values()].map((tile) => tile.speakThrough(device)));
+    await Promise.allSettled(this.#tiles().map((tile) => tile.speakThrough(device)));
   }
 
   close() {
@@ -111,6 +111,10 @@ export class Stage {
     if (this.#drawing !== undefined) cancelAnimationFrame(this.#drawing);
     for (const participant of [...this.#people.keys()]) this.remove(participant);
     if (this.#drawing !== undefined) cancelAnimationFrame(this.#drawing);
+  }
+
+  #tiles() {
+    return [...this.#people.values(), ...this.#screens.values()];
   }
 
   /** @param {Participant} participant */

@@ -6,7 +6,7 @@
 const CALL = {
   refused: {
     title: 'This link was not admitted',
-    text: 'It may have been cut short when it was copied, or the call may be closed to new people. Ask for the link again.',
+    text: 'It may have been cut short when it was copied, or the call is closed to new people. Ask for the link again.',
   },
   full: {
     title: 'There is no more room',
@@ -48,7 +48,7 @@ const CALL = {
   },
   media: {
     title: 'Sound and pictures cannot get through',
-    text: 'The server answers, but your network seems to block calls (UDP). Try another network, or ask whoever runs this one.',
+    text: 'The server answers, but your network seems to block calls (UDP). Try another, or ask whoever runs it.',
     action: 'Try again',
   },
   encryption: {
@@ -76,9 +76,11 @@ export function reconnectingWords(error) {
  * A camera or microphone that did not open.
  * @param {unknown} error
  * @param {{audio: boolean, video: boolean}} wanted
+ * @param {boolean} [inside] Already in the call, where joining without it is no advice.
  * @returns {Words}
  */
-export function deviceWords(error, wanted) {
+export function deviceWords(error, wanted, inside = false) {
+  const without = inside ? '' : ' You can also join without it.';
   const thing = wanted.audio && wanted.video ? 'camera and microphone' : wanted.video ? 'camera' : 'microphone';
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   switch (cause instanceof Error ? cause.name : '') {
@@ -86,22 +88,22 @@ export function deviceWords(error, wanted) {
     case 'SecurityError':
       return {
         title: `Your browser blocks the ${thing}`,
-        text: 'Allow it with the icon beside the address, then try again. You can also join without, to watch and listen.',
+        text: `Allow it with the icon beside the address, then try again.${without}`,
       };
     case 'NotFoundError':
     case 'OverconstrainedError':
       return {
         title: `No ${thing} was found`,
-        text: 'Plug one in and try again, or join without it.',
+        text: `Plug one in and try again.${without}`,
       };
     case 'NotReadableError':
     case 'AbortError':
       return {
         title: `The ${thing} did not start`,
-        text: 'Another program may be using it. Close that program and try again, or join without it.',
+        text: `Another program may be using it. Close that program and try again.${without}`,
       };
     default:
-      return { title: `The ${thing} could not be opened`, text: 'Try again, or join without it.' };
+      return { title: `The ${thing} could not be opened`, text: `Try again.${without}` };
   }
 }
 

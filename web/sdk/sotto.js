@@ -1,6 +1,7 @@
 // Sotto's SDK: `Call.newLink()`, `Call.join()`, and an EventTarget that tells what happens. See README.md beside it.
 
 import { Encryption } from '../e2ee/encryption.js';
+import { ChatLog } from './chat.js';
 import { SottoError, asSottoError } from './error.js';
 import { LocalMedia } from './local.js';
 import { Participant } from './participant.js';
@@ -14,7 +15,7 @@ export { Participant, SottoError };
 /**
  * @typedef {import('./transport.js').Source} Source
  * @typedef {'connecting' | 'connected' | 'reconnecting' | 'ended'} State
- * @typedef {{id: string, participant: Participant, text: string, at: number, unsent: boolean}} ChatMessage
+ * @typedef {import('./chat.js').ChatMessage} ChatMessage
  */
 
 /** Height, in device pixels, in which a picture is asked for until the page says how large it shows it. */
@@ -23,10 +24,6 @@ const FIRST_HEIGHT = 360;
 const REUNION_MS = 8_000;
 /** Milliseconds without success after which reconnecting gives up. */
 const GIVE_UP_MS = 180_000;
-/** Characters of a chat message; with its seal it stays well inside a relay message. */
-const CHAT_LENGTH = 2_000;
-/** Chat messages that are remembered, in memory only. */
-const CHAT_KEPT = 500;
 /** Milliseconds that the encrypted goodbye may take. */
 const GOODBYE_MS = 500;
 /** Hints that wait behind this many messages would only arrive late. */
@@ -42,12 +39,11 @@ const THINGS = { microphone: 'voice', camera: 'video', screen: 'screen', 'screen
  */
 export class Call extends EventTarget {
   /** @type {State} */ state = 'connecting';
-  /** Six groups of five digits, equal for all; empty while alone. */
-  verificationCode = '';
   /** Ourselves. @type {Participant} */ self;
-  /** What was written, oldest first; gone with the page. @type {ChatMessage[]} */ messages = [];
+  #code = '';
+  #chat = new ChatLog((message, change) => this.#emit('chat', { message, change }));
   /** @type {Map<string, Participant>} */ #participants = new Map();
-  /** Who is connected and what they publish, as the relay says. @type {Map<string, Set<Source>>} */ #present = new Map();
+  /** Who is connected and what they publish, says the relay. @type {Map<string, Set<Source>>} */ #present = new Map();
   /** @type {{id: string, name: string}[]} */ #roster = [];
   /** Heights that the page asked for. @type {Map<string, number>} */ #heights = new Map();
   /** @type {Map<Participant, Speaker>} */ #speakers = new Map();
@@ -136,6 +132,16 @@ export class Call extends EventTarget {
     return id === this.self.id ? this.self : this.#participants.get(id);
   }
 
+  /** Six groups of five digits, equal for all; empty while alone. */
+  get verificationCode() {
+    return this.#roster.length > 0 ? this.#code : '';
+  }
+
+  /** What was written, oldest first; gone with the page. @returns {readonly ChatMessage[]} */
+  get messages() {
+    return this.#chat.messages;
+  }
+
   /** What we send. @param {Source} source @returns {MediaStreamTrack | null} */
   localTrack(source) {
     return this.#local.track(source);
@@ -188,18 +194,14 @@ export class Call extends EventTarget {
    * @returns {string} The message's id, for `unsend`.
    */
   sendChat(text) {
-    const cut = text.slice(0, CHAT_LENGTH);
-    const id = [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-    this.#tell('chat', { id, text: cut });
-    this.#remember({ id, participant: this.self, text: cut, at: Date.now(), unsent: false });
-    return id;
+    const body = this.#chat.write(this.self, text);
+    this.#tell('chat', body);
+    return body.id;
   }
 
   /** Takes back a message of ours. @param {string} id */
   unsend(id) {
-    if (!this.messages.some((message) => message.id === id && message.participant === this.self)) return;
-    this.#tell('unsend', { id });
-    this.#forgetMessage(this.self, id);
+    if (this.#chat.takeBack(this.self, id)) this.#tell('unsend', { id });
   }
 
   /**
@@ -302,7 +304,7 @@ export class Call extends EventTarget {
     this.#meter?.close();
     this.#meter = undefined;
     this.#local.stop();
-    this.messages.length = 0;
+    this.#chat.clear();
     // Its goodbye still goes through the connection, but nobody waits long for it.
     await Promise.race([this.#encryption.close(), new Promise((resolve) => setTimeout(resolve, GOODBYE_MS))]);
     this.#session?.close();
@@ -380,7 +382,7 @@ export class Call extends EventTarget {
       this.#applyRoster();
     });
     on('code', ({ code, joined, left }) => {
-      this.verificationCode = code ?? '';
+      this.#code = code ?? '';
       this.#emit('verification', { code: this.verificationCode, joined, left });
     });
     on('live', (frame) => this.#session?.authenticated(frame));
@@ -432,7 +434,9 @@ export class Call extends EventTarget {
   #remove(participant) {
     this.#participants.delete(participant.id);
     this.#speakers.delete(participant);
-    for (const source of [...participant.streams.keys()]) this.#show({ participant: participant.id, stream: source }, null, participant);
+    for (const stream of [...participant.streams.keys()]) {
+      this.#show({ participant: participant.id, stream }, null, participant);
+    }
     for (const source of Object.keys(THINGS)) this.#heights.delete(`${participant.id} ${source}`);
     this.#emit('participant', { participant, change: 'left' });
   }
@@ -520,12 +524,10 @@ export class Call extends EventTarget {
     } else if (kind === 'state') {
       participant.microphone = body.microphone === true;
       this.#emit('participant', { participant, change: 'changed' });
-    } else if (kind === 'chat' && typeof body.id === 'string' && typeof body.text === 'string') {
-      if (body.id.length > 64 || this.messages.some((message) => message.id === body.id)) return;
-      const text = body.text.slice(0, CHAT_LENGTH);
-      this.#remember({ id: body.id, participant, text, at: Date.now(), unsent: false });
-    } else if (kind === 'unsend' && typeof body.id === 'string') {
-      this.#forgetMessage(participant, body.id);
+    } else if (kind === 'chat') {
+      this.#chat.receive(participant, body);
+    } else if (kind === 'unsend') {
+      this.#chat.takeBack(participant, body.id);
     }
   }
 
@@ -556,25 +558,6 @@ export class Call extends EventTarget {
     participant.speaking = speaking;
     participant.level = level;
     this.#emit('speaking', { participant, speaking, level });
-  }
-
-  /** @param {ChatMessage} message */
-  #remember(message) {
-    this.messages.push(message);
-    if (this.messages.length > CHAT_KEPT) this.messages.shift();
-    this.#emit('chat', { message, change: 'new' });
-  }
-
-  /**
-   * @param {Participant} author
-   * @param {string} id
-   */
-  #forgetMessage(author, id) {
-    const message = this.messages.find((each) => each.id === id && each.participant === author);
-    if (!message || message.unsent) return;
-    message.unsent = true;
-    message.text = '';
-    this.#emit('chat', { message, change: 'unsent' });
   }
 
   /**
