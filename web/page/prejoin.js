@@ -51,7 +51,7 @@ export class Prejoin {
     /** @type {unknown} */ let failure;
     const wanted = this.#missing();
     try {
-      if (wanted.audio && wanted.video) (await this.#devices.openBoth()).getTracks().forEach((track) => this.#add(track));
+      if (wanted.audio && wanted.video) (await this.#devices.openBoth()).getTracks().forEach((each) => this.#add(each));
       else if (wanted.video) this.#add(await this.#devices.openCamera());
       else if (wanted.audio) this.#add(await this.#devices.openMicrophone());
     } catch (error) {

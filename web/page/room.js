@@ -149,7 +149,7 @@ export class Room {
       await this.#call.shareScreen(!this.#call.sharing);
       if (this.#call.sharing) announce('You are sharing your screen.');
     } catch {
-      this.#passing('The screen could not be shared. Check that your system allows it for this browser, then try again.');
+      this.#passing('The screen could not be shared. Check that your system allows this browser to, then try again.');
     }
     this.#draw();
   }
