@@ -2,10 +2,13 @@
 //!
 //! Follow a packet: [`worker`] receives it, [`relay`] decides, [`transport`] opens and closes the hop, [`udp`] sends.
 
+pub mod bwe;
 pub mod call_log;
 pub mod config;
 pub mod media;
 pub mod metrics;
+#[cfg(feature = "probe")]
+pub mod probe;
 pub mod relay;
 pub mod rtp;
 pub mod sdp;

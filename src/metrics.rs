@@ -105,6 +105,8 @@ fn merge(total: &mut Counters, other: &Counters) {
         nacks_received,
         retransmissions_sent,
         retransmissions_received,
+        reported_lost,
+        reported_expected,
         plis_sent,
         plis_received,
         handshakes_completed,
@@ -122,6 +124,8 @@ fn merge(total: &mut Counters, other: &Counters) {
     total.nacks_received += nacks_received;
     total.retransmissions_sent += retransmissions_sent;
     total.retransmissions_received += retransmissions_received;
+    total.reported_lost += reported_lost;
+    total.reported_expected += reported_expected;
     total.plis_sent += plis_sent;
     total.plis_received += plis_received;
     total.handshakes_completed += handshakes_completed;
@@ -170,6 +174,8 @@ impl Families {
         self.counters("sotto_nack_packets_total", "Packets asked for again", "direction", nacks);
         let rtx = [("sent", counted.retransmissions_sent), ("received", counted.retransmissions_received)];
         self.counters("sotto_rtx_packets_total", "Packets sent again", "direction", rtx);
+        let reported = [("lost", counted.reported_lost), ("expected", counted.reported_expected)];
+        self.counters("sotto_reported_packets_total", "Packets in receivers' reports", "outcome", reported);
         let plis = [("sent", counted.plis_sent), ("received", counted.plis_received)];
         self.counters("sotto_keyframe_requests_total", "Key-frame requests (PLI and FIR)", "direction", plis);
         let disconnects = Disconnect::ALL.map(|(reason, label)| (label, counted.disconnects[reason as usize]));

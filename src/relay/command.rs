@@ -13,17 +13,44 @@ pub struct ParticipantKey(pub u64);
 /// A request to the relay. Naming something that is gone is no error: the two sides race by nature.
 pub enum Command {
     /// Begins a call on this worker.
-    Open { call: CallKey },
+    Open {
+        /// Its key from now on.
+        call: CallKey,
+    },
     /// Adds a participant with its first negotiated session, or replaces the session of one that renegotiated.
     /// m-lines keep their MID, and slots their SSRC, over renegotiations.
-    Negotiated { call: CallKey, participant: ParticipantKey, session: Box<Session> },
+    Negotiated {
+        /// The call.
+        call: CallKey,
+        /// The participant.
+        participant: ParticipantKey,
+        /// What the answer settled.
+        session: Box<Session>,
+    },
     /// Points a slot at a publication, or at nothing. The receiver has acknowledged the assignment, so forwarding
     /// begins with the publication's next key frame (video) or packet (audio).
-    Bind { call: CallKey, receiver: ParticipantKey, slot: Mid, source: Option<Source> },
+    Bind {
+        /// The call.
+        call: CallKey,
+        /// Whose slot.
+        receiver: ParticipantKey,
+        /// The slot's MID.
+        slot: Mid,
+        /// What it carries from now on.
+        source: Option<Source>,
+    },
     /// Removes a participant, its publications and what it receives.
-    Leave { call: CallKey, participant: ParticipantKey },
+    Leave {
+        /// The call.
+        call: CallKey,
+        /// The participant.
+        participant: ParticipantKey,
+    },
     /// Ends a call.
-    Close { call: CallKey },
+    Close {
+        /// The call.
+        call: CallKey,
+    },
 }
 
 /// A publication: one sending m-line of one participant.
@@ -38,11 +65,26 @@ pub struct Source {
 /// What happened in the media plane.
 pub enum Event {
     /// The participant's transport is up: ICE checked, DTLS done, fingerprint right.
-    Connected { call: CallKey, participant: ParticipantKey },
+    Connected {
+        /// The call.
+        call: CallKey,
+        /// The participant.
+        participant: ParticipantKey,
+    },
     /// The participant's transport is gone; it may negotiate again with an ICE restart or be removed.
-    Disconnected { call: CallKey, participant: ParticipantKey, reason: Disconnect },
+    Disconnected {
+        /// The call.
+        call: CallKey,
+        /// The participant.
+        participant: ParticipantKey,
+        /// Why.
+        reason: Disconnect,
+    },
     /// A panic ended this call, and no other. Everything it held is already freed.
-    Failed { call: CallKey },
+    Failed {
+        /// The call.
+        call: CallKey,
+    },
 }
 
 /// Why a participant's transport ended.

@@ -28,6 +28,10 @@ pub struct Counters {
     pub retransmissions_sent: u64,
     /// Missing packets that publishers repeated.
     pub retransmissions_received: u64,
+    /// Packets that receivers' reports call lost.
+    pub reported_lost: u64,
+    /// Packets that receivers' reports cover.
+    pub reported_expected: u64,
     /// Key-frame requests to publishers.
     pub plis_sent: u64,
     /// Key-frame requests from receivers (PLI and FIR).
@@ -108,11 +112,13 @@ pub enum Drop {
     Congested,
     /// The kernel refused to send.
     SendError,
+    /// A retransmission beyond what its receiver may be sent again.
+    Budget,
 }
 
 impl Drop {
     /// Every reason with its metric label.
-    pub const ALL: [(Drop, &'static str); 12] = [
+    pub const ALL: [(Drop, &'static str); 13] = [
         (Drop::Unrecognised, "unrecognised"),
         (Drop::UnknownSource, "unknown_source"),
         (Drop::Stun, "stun"),
@@ -125,6 +131,7 @@ impl Drop {
         (Drop::Codec, "codec"),
         (Drop::Congested, "congested"),
         (Drop::SendError, "send_error"),
+        (Drop::Budget, "budget"),
     ];
 }
 

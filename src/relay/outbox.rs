@@ -90,30 +90,42 @@ impl Outbox {
         }
     }
 
+    /// Leaves a run without a way to go: what stands in it is not sent.
+    pub fn clear_path(&mut self, key: RunKey) {
+        if let Some(run) = self.runs.get_mut(key.0) {
+            run.path = None;
+        }
+    }
+
     /// Appends one datagram: `write` adds its bytes to the end of the arena. Nothing is added where it adds none.
-    pub fn push(&mut self, key: RunKey, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Returns the datagram's length.
+    pub fn push(&mut self, key: RunKey, class: Class, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let run = &mut self.runs[key.0];
         let before = run.bytes.len();
         write(&mut run.bytes);
         let length = run.bytes.len() - before;
         if length == 0 {
-            return;
+            return 0;
         }
         if run.datagrams.is_empty() {
             self.dirty.push(key.0);
         }
         run.datagrams.push((length as u16, class));
+        length
     }
 
     /// Appends one control datagram for a path that no run belongs to: an answer to a check from a new address.
-    pub fn push_single(&mut self, path: Path, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Returns its length.
+    pub fn push_single(&mut self, path: Path, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let mut bytes = self.spare.pop().unwrap_or_default();
         write(&mut bytes);
-        if bytes.is_empty() {
+        let length = bytes.len();
+        if length == 0 {
             self.spare.push(bytes);
         } else {
             self.singles.push((path, bytes));
         }
+        length
     }
 
     /// The runs that hold datagrams.

@@ -1,0 +1,3 @@
+//! Bandwidth: what publishers need to know to estimate theirs.
+
+pub mod arrivals;
