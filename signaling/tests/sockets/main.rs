@@ -1,0 +1,9 @@
+//! The signaling server over real sockets, with a media plane and a call log that only take notes.
+
+mod abuse;
+mod admission;
+mod call;
+mod client;
+mod fake;
+mod http;
+mod stopping;
