@@ -129,11 +129,10 @@ impl Session {
             };
             let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
             self.sink.send(Message::Close(Some(frame))).await.ok()?;
-            while let Some(frame) = self.reader.stream.next().await {
-                if frame.is_err() {
-                    // What the client still sends cannot be read; it gets the rest of the time to read us.
-                    std::future::pending::<()>().await;
-                }
+            while let Some(Ok(_)) = self.reader.stream.next().await {}
+            if let Ending::Error(ErrorCode::TooLarge) = ending {
+                // The rest of that message will not be read; the client gets the time to read us.
+                std::future::pending::<()>().await;
             }
             Some(())
         };

@@ -1,12 +1,13 @@
 //! Clients that send too much, read too little, or nonsense.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::SinkExt;
 use serde_json::json;
 use sotto_signaling::limits::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::{Client, Link};

@@ -1,10 +1,11 @@
 //! Who is let in, and what the others learn: nothing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sotto_signaling::counters::JoinOutcome;
 use sotto_signaling::limits::Limits;
+use tokio::time::Instant;
 
 use crate::client::{Client, Link, encode};
 use crate::fake::{Running, start};

@@ -1,10 +1,11 @@
 //! Draining: nothing begins, what runs is told, and at the deadline everything ends with its row written.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use sotto_signaling::call_log::EndReason;
 use sotto_signaling::limits::Limits;
+use tokio::time::Instant;
 
 use crate::client::{Client, Link};
 use crate::fake::start;
