@@ -225,8 +225,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(300);
 const RETRIES: usize = 6;
 /// As long as ICE consent: who sends no handshake within it is not there.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Whole messages and other records that the library may hold back: a client's flight has five, twice over after loss.
-const QUEUE_MAX: usize = 10;
+/// Records that the library may hold back, several kilobytes each: a client's four messages, and a few of its
+/// ChangeCipherSpec, sent again after loss.
+const QUEUE_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,8 @@ pub(super) struct Reassembly {
     partial: ArrayVec<Partial, PARTIAL_MAX>,
     /// A record that is built for a message that came in parts.
     record: Vec<u8>,
+    /// The client's last plaintext message was handed on.
+    ready_for_change: bool,
 }
 
 struct Partial {
@@ -46,8 +48,11 @@ impl Reassembly {
             let plaintext = record[3..5] == [0, 0];
             match record[0] {
                 HANDSHAKE if plaintext => self.push_handshake(record, &mut deliver)?,
-                // Nobody sends plaintext application data.
-                APPLICATION_DATA if plaintext => {}
+                // Before the client's last plaintext message it would only wait in the library's queue.
+                CHANGE_CIPHER_SPEC if plaintext && !self.ready_for_change => {}
+                CHANGE_CIPHER_SPEC => deliver(record)?,
+                // Anybody can forge a plaintext alert; who really cannot go on falls silent, and that is noticed too.
+                _ if plaintext => {}
                 _ => deliver(record)?,
             }
         }
@@ -60,13 +65,16 @@ impl Reassembly {
             let Some((fragment, after)) = split_fragment(rest) else { break };
             let alone = after.is_empty() && rest.len() + RECORD_HEADER_LEN == record.len();
             rest = after;
+            if fragment.header.length > MESSAGE_MAX || fragment.header.sequence > SEQUENCE_MAX {
+                continue;
+            }
             if fragment.body.len() == fragment.header.length && alone {
+                self.ready_for_change |= fragment.header.sequence == SEQUENCE_MAX;
                 deliver(record)?;
-            } else if fragment.header.length <= MESSAGE_MAX && fragment.header.sequence <= SEQUENCE_MAX {
-                if let Some(body) = self.add(&fragment) {
-                    write_record(&mut self.record, record, fragment.header, &body);
-                    deliver(&self.record)?;
-                }
+            } else if let Some(body) = self.add(&fragment) {
+                write_record(&mut self.record, record, fragment.header, &body);
+                self.ready_for_change |= fragment.header.sequence == SEQUENCE_MAX;
+                deliver(&self.record)?;
             }
         }
         Ok(())
@@ -155,20 +163,21 @@ fn write_record(out: &mut Vec<u8>, last: &[u8], header: MessageHeader, body: &[u
     out.extend_from_slice(body);
 }
 
-/// Longest message in bytes: a hello with a post-quantum share has 1.5 kB, a certificate with an RSA key 2 kB.
-pub(super) const MESSAGE_MAX: usize = 8 * 1024;
-/// Messages in parts at one time: a hello, or certificate, key exchange and verify. With the above 24 KiB a peer.
+/// Longest message in bytes: a hello with a post-quantum share has 1.5 kB, a certificate with a long RSA key 2 kB.
+pub(super) const MESSAGE_MAX: usize = 4 * 1024;
+/// Messages in parts at one time: a hello, or certificate, key exchange and verify. With the above 12 KiB a peer.
 const PARTIAL_MAX: usize = 3;
-/// Holes of a message in parts: a path with the smallest MTU of IPv6 cuts eight kilobytes into seven.
+/// Holes of a message in parts: a path with the smallest MTU of IPv6 cuts four kilobytes into four.
 const RANGES_MAX: usize = 8;
 /// Records of a datagram, and messages of a record, that are looked at: a client's longest flight has five.
 const RECORDS_MAX: usize = 16;
-/// A client's last plaintext message has number 3, or 4 after a cookie.
-const SEQUENCE_MAX: u16 = 7;
+/// Hello, certificate, key exchange, verify: a client's plaintext messages, as there is no cookie. Later ones would
+/// only fill the library's queue, at several kilobytes each.
+const SEQUENCE_MAX: u16 = 3;
 const RECORD_HEADER_LEN: usize = 13;
 const MESSAGE_HEADER_LEN: usize = 12;
 const HANDSHAKE: u8 = 22;
-const APPLICATION_DATA: u8 = 23;
+const CHANGE_CIPHER_SPEC: u8 = 20;
 
 #[cfg(test)]
 mod tests {
@@ -200,9 +209,18 @@ mod tests {
     fn other_records_pass_as_they_are() {
         let finished = [&[HANDSHAKE, 254, 253, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3][..], &[7, 7, 7]].concat();
         let change = [&[20, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1][..], &[1]].concat();
-        let flight = [fragment(11, 1, 2, 0, &[5, 6]), change.clone(), finished.clone()].concat();
+        let flight = [fragment(11, 3, 2, 0, &[5, 6]), change.clone(), finished.clone()].concat();
         let mut reassembly = Reassembly::default();
-        assert_eq!(delivered(&mut reassembly, &flight), [fragment(11, 1, 2, 0, &[5, 6]), change, finished]);
+        assert_eq!(delivered(&mut reassembly, &flight), [fragment(11, 3, 2, 0, &[5, 6]), change, finished]);
+    }
+
+    #[test]
+    fn what_anybody_could_forge_does_not_pass() {
+        let mut reassembly = Reassembly::default();
+        for kind in [20, 21, 23, 24] {
+            assert!(delivered(&mut reassembly, &[kind, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40]).is_empty());
+        }
+        assert!(delivered(&mut reassembly, &fragment(1, SEQUENCE_MAX + 1, 2, 0, &[1, 2])).is_empty());
     }
 
     #[test]
