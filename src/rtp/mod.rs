@@ -58,3 +58,6 @@ impl PictureId {
 
 /// The M bit: one more byte of picture identifier follows.
 const WIDE: u8 = 0x80;
+
+#[cfg(test)]
+mod golden;
