@@ -86,7 +86,7 @@ async function join() {
   button.disabled = true;
   button.textContent = 'Joining…';
   notice(el('join-problem'), null);
-  const stream = prejoin.take();
+  const stream = await prejoin.take();
   try {
     const call = await Call.join(links.host ?? links.invite, { name, stream });
     shared.call = call;

@@ -12,7 +12,7 @@ export class Prejoin {
   #video = el('preview', HTMLVideoElement);
   /** @type {Meter | undefined} */ #meter;
   #wants = { microphone: true, camera: true };
-  #opening = false;
+  /** @type {Promise<void> | null} */ #opening = null;
   #open = false;
 
   /** @param {Devices} devices */
@@ -33,8 +33,9 @@ export class Prejoin {
     await this.#acquire();
   }
 
-  /** Ends the preview and hands over what is on. @returns {MediaStream} */
-  take() {
+  /** Ends the preview and hands over what is on, after the person has answered what the browser asks. */
+  async take() {
+    await this.#opening;
     this.#open = false;
     this.#meter?.close();
     this.#meter = undefined;
@@ -45,9 +46,15 @@ export class Prejoin {
   }
 
   async #acquire() {
-    if (this.#opening) return;
-    this.#opening = true;
+    this.#opening ??= this.#openMissing().finally(() => {
+      this.#opening = null;
+      this.#draw();
+    });
     this.#draw();
+    await this.#opening;
+  }
+
+  async #openMissing() {
     /** @type {unknown} */ let failure;
     const wanted = this.#missing();
     try {
@@ -63,12 +70,9 @@ export class Prejoin {
         await open().then((track) => this.#add(track), (error) => (failure = error));
       }
     }
-    this.#opening = false;
-    if (!this.#open) return this.#release();
     const missing = this.#missing();
     notice(el('device-problem'), missing.audio || missing.video ? deviceWords(failure, missing) : null);
     this.#wants = { microphone: this.#track('microphone') !== undefined, camera: this.#track('camera') !== undefined };
-    this.#draw();
   }
 
   /** What is wanted and not there. */
@@ -107,10 +111,6 @@ export class Prejoin {
   /** @param {MediaStreamTrack} track */
   #add(track) {
     this.#stream.addTrack(track);
-  }
-
-  #release() {
-    for (const track of this.#stream.getTracks()) track.stop();
   }
 
   /** @param {'microphone' | 'camera'} source @returns {MediaStreamTrack | undefined} */

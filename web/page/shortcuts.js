@@ -9,8 +9,9 @@ import { el } from './view.js';
 export function listenForShortcuts(actions, signal) {
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || event.isComposing) return;
-    const typing = event.target instanceof Element && event.target.closest('input, textarea, select, dialog[open]');
-    if (typing && (event.key !== 'Escape' || typing.matches('dialog'))) return;
+    const target = event.target instanceof Element ? event.target : null;
+    if (target?.closest('dialog')) return;
+    if (event.key !== 'Escape' && target?.closest('input, textarea, select')) return;
     if (event.key !== 'Escape' && !el('single-keys', HTMLInputElement).checked) return;
     const letter = /^[a-z]$/i.test(event.key);
     const key = (letter && event.shiftKey ? 'Shift+' : '') + (letter ? event.key.toLowerCase() : event.key);
