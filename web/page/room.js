@@ -234,7 +234,7 @@ export class Room {
     el('alone').hidden = this.#call.participants.length > 0;
     const bad = this.#call.participants.some((participant) => participant.unverified.size > 0);
     el('open-security').toggleAttribute('data-bad', bad);
-    el('open-security').querySelector('use')?.setAttribute('href', `/assets/icons.svg#${bad ? 'alert' : 'shield'}`);
+    el('open-security').querySelector('use')?.setAttribute('href', `/page/icons.svg#${bad ? 'alert' : 'shield'}`);
     el('chip-text').textContent = bad ? 'Not all verified' : 'End-to-end encrypted';
   }
 

@@ -29,7 +29,7 @@ export function icon(name) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
   svg.setAttribute('aria-hidden', 'true');
-  use.setAttribute('href', `/assets/icons.svg#${name}`);
+  use.setAttribute('href', `/page/icons.svg#${name}`);
   svg.append(use);
   return svg;
 }

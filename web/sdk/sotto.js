@@ -50,6 +50,8 @@ export class Call extends EventTarget {
   /** @type {Session | undefined} */ #session;
   /** @type {Meter | undefined} */ #meter;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #reunion;
+  /** Since when nothing got through, and our attempts. @type {{since: number, attempt: number} | null} */
+  #outage = null;
   #link;
   #encryption;
   #local;
@@ -235,7 +237,7 @@ export class Call extends EventTarget {
   async #connect() {
     /** @type {Session} */ const session = new Session(this.#link, this.#encryption, {
       joined: (joined) => this.#joined(session, joined),
-      up: () => this.#setState('connected'),
+      up: () => this.#up(),
       arrived: (id) => this.#arrived(id),
       departed: (id) => this.#departed(id),
       published: (id, stream) => this.#published(id, stream),
@@ -268,17 +270,24 @@ export class Call extends EventTarget {
       this.#applyRoster();
     }, REUNION_MS);
     this.#applyRoster();
+    this.#emit('participant', { participant: this.self, change: 'changed' });
     for (const [source, track] of this.#local.tracks) this.#send(session, source, track);
+  }
+
+  #up() {
+    this.#outage = null;
+    this.#setState('connected');
   }
 
   /** @param {SottoError} error */
   async #reconnect(error) {
-    if (this.state === 'ended') return;
-    const since = Date.now();
+    if (this.#ended) return;
+    // A connection that was admitted but never carried media belongs to the same outage.
+    const outage = (this.#outage ??= { since: performance.now(), attempt: 0 });
     let last = error;
     this.#setState('reconnecting', last);
-    for (let attempt = 0; last.passing && Date.now() - since < GIVE_UP_MS; attempt += 1) {
-      await new Promise((resolve) => setTimeout(resolve, retryDelay(attempt)));
+    while (last.passing && performance.now() - outage.since < GIVE_UP_MS) {
+      await new Promise((resolve) => setTimeout(resolve, retryDelay(outage.attempt++)));
       if (this.#ended) return;
       try {
         await this.#connect();
