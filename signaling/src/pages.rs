@@ -86,7 +86,7 @@ fn content_type(path: &str) -> Option<&'static str> {
 }
 
 /// Folders of `web/` that are served.
-const FOLDERS: [&str; 3] = ["e2ee/", "page/", "sdk/"];
+const FOLDERS: [&str; 4] = ["assets/", "e2ee/", "page/", "sdk/"];
 
 /// Paths that pages of other sites may load.
 const SHARED: [&str; 2] = ["/e2ee/", "/sdk/"];

@@ -99,6 +99,10 @@ pub struct Running {
 }
 
 pub async fn start(limits: Limits) -> Running {
+    start_with(limits, None).await
+}
+
+pub async fn start_with(limits: Limits, tls: Option<Arc<rustls::ServerConfig>>) -> Running {
     let notes = Arc::new(Notes::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -109,7 +113,7 @@ pub async fn start(limits: Limits) -> Running {
         hosts: vec!["sotto.example".into(), host.clone()],
         limits,
     });
-    tokio::spawn(listener::serve(listener, None, server.clone(), std::future::pending()));
+    tokio::spawn(listener::serve(listener, tls, server.clone(), std::future::pending()));
     Running { server, address, host, notes }
 }
 

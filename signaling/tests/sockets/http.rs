@@ -73,6 +73,22 @@ async fn every_answer_carries_the_headers_that_protect_the_page() {
 }
 
 #[tokio::test]
+async fn everything_that_the_page_refers_to_is_served() {
+    let running = start(Limits::default()).await;
+    let page = request(&running, "GET", "/", "").await;
+    let references = page.split("href=\"").chain(page.split("src=\"")).filter_map(|rest| rest.split('"').next());
+    let files = references.filter(|path| path.starts_with('/') && path.contains('.'));
+    let mut seen = 0;
+    for file in files {
+        let file = file.split('#').next().unwrap();
+        let answer = request(&running, "GET", file, "").await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{file}: {answer}");
+        seen += 1;
+    }
+    assert!(seen > 0, "the page refers to nothing");
+}
+
+#[tokio::test]
 async fn a_refusal_does_not_repeat_the_request() {
     let running = start(Limits::default()).await;
     for method in ["GET", "DELETE", "CANARY"] {

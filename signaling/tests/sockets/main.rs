@@ -9,3 +9,4 @@ mod client;
 mod fake;
 mod http;
 mod stopping;
+mod tls;
