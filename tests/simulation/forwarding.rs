@@ -1,0 +1,149 @@
+//! Who is forwarded to whom, and that numbers never break.
+
+use std::collections::HashSet;
+
+use crate::client::Plan;
+use crate::track::Arrived;
+use crate::world::{Network, World};
+
+#[test]
+fn every_packet_reaches_every_receiver_once() {
+    let mut world = World::call_of(1, 4, Plan::usual);
+    world.run_ms(3_000);
+    for receiver in 0..4 {
+        for pair in 0..3 {
+            let publisher = (receiver + 1 + pair) % 4;
+            let sent: Vec<u64> = world.clients[publisher].tracks.iter().map(|track| track.next - track.first).collect();
+            for (mid, sent) in [(format!("a{pair}"), sent[0]), (format!("v{pair}"), sent[1])] {
+                let slot = world.clients[receiver].slot(&mid);
+                World::assert_sound(&slot);
+                assert!(slot.windows(2).all(|two| two[1].index == two[0].index + 1), "in order, without a gap");
+                assert!(slot.iter().all(|arrived| arrived.mid == mid));
+                assert!(slot.len() as u64 > sent - 60, "{} of {sent} packets, the rest is under way", slot.len());
+            }
+        }
+        assert_eq!((world.clients[receiver].refused, world.clients[receiver].strays), (0, 0));
+    }
+    assert_eq!(world.relay.counters().drops.iter().sum::<u64>(), 0);
+}
+
+#[test]
+fn loss_reordering_and_duplicates_are_repaired_on_both_ways() {
+    let mut world = World::call_of(2, 3, || Plan { pairs: 2, ..Plan::usual() });
+    (world.up, world.down) = (Network::BAD, Network::BAD);
+    world.run_ms(8_000);
+    (world.up, world.down) = (Network::GOOD, Network::GOOD);
+    let end = world.now;
+    world.run_ms(1_000);
+    for receiver in 0..3 {
+        let client = &world.clients[receiver];
+        assert!(client.asked > 50 && client.nacked > 50, "both ways lost and asked");
+        for pair in 0..2 {
+            let slot = client.slot(&format!("v{pair}"));
+            World::assert_sound(&slot);
+            // What was sent in the bad seconds; their last repairs come in the good one.
+            let last = slot.iter().filter(|arrived| arrived.at < end).map(|arrived| arrived.index).max().unwrap();
+            let before: Vec<&Arrived> = slot.iter().copied().filter(|arrived| arrived.index <= last).collect();
+            let indices: HashSet<u64> = before.iter().map(|arrived| arrived.index).collect();
+            let span = indices.iter().max().unwrap() - indices.iter().min().unwrap() + 1;
+            let missing = span - indices.len() as u64;
+            assert!(missing * 500 <= span, "{missing} of {span} packets are missing after repair");
+            assert!(before.iter().any(|arrived| arrived.repaired));
+        }
+        World::assert_sound(&client.slot("a0"));
+    }
+    let counters = world.relay.counters();
+    assert!(counters.retransmissions_received > 100 && counters.retransmissions_sent > 100);
+    assert!(counters.nacks_sent > 100 && counters.nacks_received > 100);
+}
+
+#[test]
+fn a_slot_that_changes_its_sender_shows_the_new_one_from_a_key_frame_and_never_the_old_one_again() {
+    let mut world = World::call_of(3, 3, Plan::usual);
+    world.run_ms(1_000);
+    let (old, new) = (world.clients[1].tracks[1].ssrc.0, world.clients[2].tracks[1].ssrc.0);
+    let bound = world.now;
+    world.bind_pair(0, 0, Some(2));
+    world.run_ms(1_000);
+    let slot = world.clients[0].slot("v0");
+    World::assert_sound(&slot);
+    // What was on its way when the slot was bound still arrives, 20 ms later at most.
+    let late = bound + Network::GOOD.delay;
+    assert!(slot.iter().all(|arrived| arrived.source != old || arrived.at <= late));
+    let first = slot.iter().find(|arrived| arrived.source == new).expect("the new sender is shown");
+    assert!(first.key);
+    assert!((first.at - bound).as_millis() < 200, "{:?}", first.at - bound);
+    let last = slot.iter().rev().find(|arrived| arrived.source == old).unwrap();
+    assert_eq!(first.index, last.index + 1);
+    World::assert_sound(&world.clients[0].slot("a0"));
+
+    let unbound = world.now;
+    world.bind_pair(0, 0, None);
+    world.run_ms(500);
+    assert!(world.clients[0].slot("v0").iter().all(|arrived| arrived.at <= unbound + Network::GOOD.delay));
+}
+
+#[test]
+fn the_best_arriving_layer_is_forwarded_and_switches_only_at_key_frames() {
+    let mut world = World::call_of(4, 2, || Plan { pairs: 1, ..Plan::simulcast() });
+    world.run_ms(1_000);
+    let layer = |world: &World, place: usize| world.clients[1].tracks[place].ssrc.0;
+    let shown = |world: &World| world.clients[0].slot("v0").last().unwrap().source;
+    assert_eq!(shown(&world), layer(&world, 3));
+    world.clients[1].tracks[3].active = false;
+    world.run_ms(1_000);
+    assert_eq!(shown(&world), layer(&world, 2), "a layer that stops is left");
+    world.clients[1].tracks[3].active = true;
+    world.clients[1].tracks[3].wants_key = false;
+    world.run_ms(1_000);
+    assert_eq!(shown(&world), layer(&world, 3), "a better one that comes back is taken");
+    let slot = world.clients[0].slot("v0");
+    World::assert_sound(&slot);
+    assert!(slot.windows(2).all(|two| two[1].index == two[0].index + 1));
+    for two in slot.windows(2).filter(|two| two[0].source != two[1].source) {
+        assert!(two[1].key);
+    }
+}
+
+#[test]
+fn a_publisher_that_changes_its_ssrc_goes_on_in_the_same_slot() {
+    let mut world = World::call_of(5, 2, || Plan { pairs: 1, ..Plan::usual() });
+    world.run_ms(500);
+    let old = world.clients[1].tracks[1].ssrc;
+    let now = world.now;
+    let mut track = crate::track::Outgoing::new("cam", sotto::session::Kind::Video, None, 0x1234_5670, now, 99);
+    track.rid = None;
+    world.clients[1].tracks[1] = track;
+    world.run_ms(1_000);
+    let slot = world.clients[0].slot("v0");
+    World::assert_sound(&slot);
+    let change = slot.iter().position(|arrived| arrived.source == 0x1234_5670).expect("the new stream is shown");
+    assert!(slot[change].key);
+    assert!(slot[change..].iter().all(|arrived| arrived.source != old.0), "its predecessor is void");
+}
+
+#[test]
+fn each_receiver_gets_its_own_payload_types() {
+    let mut world = World::new(6);
+    world.open(1);
+    world.join(1, Plan { vp8: 96, ..Plan::usual() });
+    world.join(1, Plan { vp8: 100, ..Plan::usual() });
+    world.bind_pair(0, 0, Some(1));
+    world.bind_pair(1, 0, Some(0));
+    world.run_ms(2_000);
+    // The client itself refuses another payload type than its own.
+    assert!(world.clients[0].slot("v0").len() > 50 && world.clients[1].slot("v0").len() > 50);
+}
+
+#[test]
+fn a_binding_that_comes_before_its_publication_is_kept() {
+    let mut world = World::new(7);
+    world.open(1);
+    world.join(1, Plan::usual());
+    world.bind_pair(0, 0, Some(1));
+    world.run_ms(1_000);
+    world.join(1, Plan::usual());
+    world.run_ms(1_500);
+    assert!(world.clients[0].slot("v0").len() > 30);
+    assert_eq!(world.relay.counters().subscriptions, 2);
+}
