@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::relay::command::{Command, Event};
 use crate::relay::counters::{Counters, Drop as DropReason};
 use crate::relay::outbox::{Outbox, Path};
+use crate::relay::{Datagram, Relay};
 use crate::udp::egress::Egress;
 use crate::udp::{Batch, ClockPair, Socket};
 use latency::Latency;
@@ -36,6 +37,28 @@ pub trait Core {
     fn next_timeout(&self) -> Option<Instant>;
     /// What was counted.
     fn counters(&self) -> &Counters;
+}
+
+impl Core for Relay {
+    fn handle_datagram(&mut self, now: Instant, path: Path, arrived: Instant, bytes: &mut [u8], out: &mut Outbox) {
+        self.handle_datagram(now, Datagram { path, arrived, bytes }, out);
+    }
+
+    fn handle_command(&mut self, now: Instant, command: Command, out: &mut Outbox) {
+        self.handle_command(now, command, out);
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        self.handle_timeout(now, out);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.next_timeout()
+    }
+
+    fn counters(&self) -> &Counters {
+        self.counters()
+    }
 }
 
 /// The control plane's end of a worker.
