@@ -81,6 +81,22 @@ test('a refusal keeps its code, a server of another version and a silent one are
   await assert.rejects(failing, { code: 'unreachable' });
 });
 
+test('nothing is said before the server has admitted us, and what was said then is not said later', async (t) => {
+  timers(t);
+  const { socket, signaling } = open();
+  const joining = signaling.join(async () => ({}));
+  signaling.send({ type: 'relay', data: 'early' });
+  await assert.rejects(signaling.offer('early'), { code: 'lost' });
+  socket.says({ type: 'welcome', v: 1, nonce: 'n' });
+  await settle();
+  signaling.send({ type: 'relay', data: 'still early' });
+  signaling.addEventListener('joined', () => signaling.send({ type: 'relay', data: 'in time' }));
+  socket.says({ type: 'joined', participant: 'p', participants: [], limits: { rate: 100 } });
+  await joining;
+  assert.deepEqual(socket.sent.map(({ type, data }) => data ?? type), ['join', 'in time']);
+  signaling.close();
+});
+
 test('each answer resolves its own offer', async (t) => {
   timers(t);
   const { socket, signaling } = await joined();

@@ -70,6 +70,8 @@ export class Room {
     });
     on('track', ({ participant, source, track }) => {
       void this.#stage.track(participant, source, track);
+      this.#security.draw();
+      this.#draw();
       if (source === 'screen') announce(`${participant.name} ${track ? 'shares a screen' : 'stopped sharing'}.`);
     });
     on('local', () => {

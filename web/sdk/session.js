@@ -99,6 +99,7 @@ export class Session {
    * @param {number} height In device pixels; 0 for nothing.
    */
   want(participant, stream, height) {
+    if (!this.#joined) return; // Whoever joins asks for all that they want.
     const key = `${participant} ${stream}`;
     const before = this.#wanted.get(key) ?? 0;
     if (before === height) return;

@@ -59,6 +59,7 @@ export class Signaling extends EventTarget {
   /** @type {Map<number, {resolve: (sdp: string) => void, reject: (error: Error) => void}>} */ #offers = new Map();
   #offerId = 0;
   /** @type {SottoError | undefined} */ #fatal;
+  #admitted = false;
   #over = false;
   /** @type {() => number} */ #now;
 
@@ -96,9 +97,7 @@ export class Signaling extends EventTarget {
       }, { once: true });
       this.addEventListener('joined', (event) => {
         clearTimeout(timer);
-        const joined = /** @type {Joined} */ (detail(event));
-        this.#begin(joined.limits);
-        resolve(joined);
+        resolve(detail(event));
       }, { once: true });
       this.addEventListener('lost', (event) => {
         clearTimeout(timer);
@@ -113,9 +112,12 @@ export class Signaling extends EventTarget {
     return this.#waiting.length;
   }
 
-  /** @param {Message} message */
+  /**
+   * Sends a message in its turn. Before the server has admitted us there is nothing to say, and nothing is sent.
+   * @param {Message} message
+   */
   send(message) {
-    if (this.#over) return;
+    if (this.#over || !this.#admitted) return;
     this.#waiting.push(JSON.stringify(message));
     this.#flush();
   }
@@ -128,7 +130,7 @@ export class Signaling extends EventTarget {
   offer(sdp) {
     const id = ++this.#offerId;
     return new Promise((resolve, reject) => {
-      if (this.#over) return reject(new SottoError('lost'));
+      if (this.#over || !this.#admitted) return reject(new SottoError('lost'));
       const timer = setTimeout(() => this.#end(new SottoError('lost')), ANSWER_MS);
       this.#offers.set(id, {
         resolve: (answer) => (clearTimeout(timer), resolve(answer)),
@@ -162,6 +164,7 @@ export class Signaling extends EventTarget {
     } else if (message.type === 'error') {
       this.#refused(message);
     } else if (message.type !== 'lost') {
+      if (message.type === 'joined') this.#begin(message.limits);
       this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
     }
   }
@@ -182,6 +185,8 @@ export class Signaling extends EventTarget {
 
   /** @param {Limits | undefined} limits */
   #begin(limits) {
+    if (this.#admitted) return;
+    this.#admitted = true;
     this.#rate = Math.max(1, (limits?.rate ?? USUAL_RATE) * RATE_SHARE);
     this.#tokens = this.#rate;
     this.#pinging = setInterval(() => this.#ping(), PING_MS);

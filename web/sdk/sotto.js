@@ -263,6 +263,8 @@ export class Call extends EventTarget {
   #joined(session, { participant, participants }) {
     this.self.id = participant;
     this.#present = new Map(participants.map(({ id, streams }) => [id, new Set(streams.filter(isSource))]));
+    // Whom we knew must prove themselves anew: until then we hold no key of theirs, and ask for nothing.
+    this.#roster = [];
     this.#encryption.joined(participant, participants.map(({ id }) => id));
     clearTimeout(this.#reunion);
     this.#reunion = setTimeout(() => {
