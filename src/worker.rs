@@ -1,5 +1,6 @@
 //! A packet enters here. One OS thread with one UDP port and one event loop: receive a batch, let the core decide,
 //! send what it wrote, once. The only code in the media plane that reads the clock.
+#![allow(clippy::disallowed_methods)] // the protocol code is told the time by this file
 
 pub mod latency;
 

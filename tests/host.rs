@@ -1,4 +1,5 @@
 //! The binary as an operator meets it: starting, answering, refusing wrong settings, stopping.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a test may fail loudly, and lives in real time
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -38,8 +39,12 @@ impl Relay {
     fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut child = command(folder.path(), flags).spawn().unwrap();
-        let mut link = String::new();
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let (out, mut link) = (child.stdout.take().unwrap(), String::new());
         let mut errors = BufReader::new(child.stderr.take().unwrap());
+        // Made first, so that the child ends with it whatever fails below.
+        let reader = std::thread::spawn(String::new);
+        let mut relay = Self { child, folder, link: String::new(), http: nowhere, admin: nowhere, log: reader };
         let (mut log, mut admin) = (String::new(), None);
         while admin.is_none() {
             let mut line = String::new();
@@ -48,14 +53,15 @@ impl Relay {
             admin = told.map(|(address, _)| address.parse().unwrap());
             log += &line;
         }
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut link).unwrap();
-        let link = link.trim_end().to_owned();
-        let http = link.split('/').nth(2).unwrap().parse().unwrap();
-        let log = std::thread::spawn(move || {
+        BufReader::new(out).read_line(&mut link).unwrap();
+        relay.link = link.trim_end().to_owned();
+        relay.http = relay.link.split('/').nth(2).unwrap().parse().unwrap();
+        relay.admin = admin.unwrap();
+        relay.log = std::thread::spawn(move || {
             errors.read_to_string(&mut log).unwrap();
             log
         });
-        Self { child, folder, link, http, admin: admin.unwrap(), log }
+        relay
     }
 
     fn signal(&self, name: &str) {
