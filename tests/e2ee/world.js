@@ -104,8 +104,11 @@ export class World {
     return member;
   }
 
-  /** Connects a member, for the first time or again. */
-  async connect(member) {
+  /** Connects a member, for the first time or again; the others are told that its old connection left, or not yet. */
+  async connect(member, { told = true } = {}) {
+    const old = member.id;
+    this.members.delete(old);
+    if (old && told) for (const other of this.members.values()) void other.core.departed(old);
     member.id = `${member.label}-${this.ids++}`;
     const others = [...this.members.keys()];
     this.members.set(member.id, member);

@@ -1,29 +1,29 @@
 // The encryption of one call as a state machine: told what the server says, what others send and which frames come,
 // it answers with messages to send, frames and events. Time and randomness are given to it.
 
-import { fromBase64Url, text, toBase64Url, utf8, covered } from './bytes.js';
+import { fromBase64Url, toBase64Url } from './bytes.js';
 import { verificationCode } from './code.js';
-import { verifyEd25519 } from './derive.js';
-import { MAX_MESSAGE, readEnvelope, readObject, writeEnvelope } from './envelope.js';
+import { Connection, Conversation, fitsTunnel } from './conversation.js';
+import { readEnvelope } from './envelope.js';
 import { STREAMS, metadataPrefix } from './frame.js';
-import { readHello, tidyName, writeHello } from './hello.js';
+import { tidyName } from './hello.js';
+import { Hints } from './hint.js';
 import { openLink, signJoin } from './link.js';
 import { Membership, Peer } from './membership.js';
-import { checkMessage, openMessage, sealMessage } from './messages.js';
-import { agree } from './pairwise.js';
+import { checkMessage } from './messages.js';
 import { Presence } from './presence.js';
 import { Queue } from './queue.js';
 import { Rekeying } from './rekey.js';
 import { changeWindow } from './roster.js';
-import { BASE_KEY, LAST_STEP, SenderKeys } from './sender-key.js';
+import { SenderKeys } from './sender-key.js';
 import { Slot } from './slot.js';
 
 /** @typedef {import('./bytes.js').Bytes} Bytes */
-/** @typedef {import('./link.js').CallSecrets} CallSecrets */
-/** @typedef {import('./hello.js').Hello} Hello */
+/** @typedef {import('./conversation.js').KeyPair} KeyPair */
+/** @typedef {import('./conversation.js').Meanings} Meanings */
 /** @typedef {import('./frame.js').Stream} Stream */
 /** @typedef {import('./frame.js').FrameCodec} FrameCodec */
-/** @typedef {import('./sender-key.js').BaseKey} BaseKey */
+/** @typedef {import('./link.js').CallSecrets} CallSecrets */
 
 /**
  * @typedef {object} Environment
@@ -33,35 +33,25 @@ import { Slot } from './slot.js';
  * @property {(type: string, detail: Record<string, unknown>) => void} emit
  */
 
-/** @typedef {{privateKey: CryptoKey, publicKey: Bytes}} KeyPair */
-
 export class Core {
   #environment;
   #crypto;
   #secrets;
   #identity;
-  #name;
-  #queue = new Queue();
-  #members = new Membership();
   #keys;
+  #conversation;
   #rekeying;
   #presence;
+  #hints;
+  #queue = new Queue();
+  #members = new Membership();
   /** @type {Map<string, Slot>} */
   #slots = new Map();
-  /** @type {KeyPair | null} the X25519 key of this connection */
-  #connection = null;
-  #participant = '';
   #seq = 0;
-  /** Connections that have our hello. @type {Set<string>} */
-  #greeted = new Set();
   /** What was shown already, until it changes. @type {Set<string>} */
   #shown = new Set();
-  /** @type {Map<string, unknown>} the last body of each kind that newcomers must have too */
-  #sticky = new Map();
-  /** @type {{body: unknown, until: number} | null} */
-  #hint = null;
-  /** @type {(() => void) | null} */
-  #hintTimer = null;
+  /** What newcomers must be told too. @type {unknown} */
+  #state = null;
   /** Who came and went since the last code. @type {{joined: string[], left: string[]}} */
   #news = { joined: [], left: [] };
   #codes = 0;
@@ -92,29 +82,37 @@ export class Core {
    * @param {string} name
    */
   constructor(environment, secrets, identity, name) {
+    const { crypto, now } = environment;
+    /** @type {(milliseconds: number, task: () => Promise<void>) => () => void} */
+    const later = (milliseconds, task) => this.#later(milliseconds, task);
     this.#environment = environment;
-    this.#crypto = environment.crypto;
+    this.#crypto = crypto;
     this.#secrets = secrets;
     this.#identity = identity;
-    this.#name = name;
-    this.#keys = new SenderKeys(this.#crypto, metadataPrefix(secrets.call, identity.publicKey));
+    this.#keys = new SenderKeys(crypto, metadataPrefix(secrets.call, identity.publicKey));
+    this.#conversation = new Conversation(
+      crypto, secrets, identity, name, this.#keys, this.#members, this.#meanings(),
+    );
     this.#rekeying = new Rekeying(this.#keys, {
-      now: environment.now,
-      later: (milliseconds, task) => this.#later(milliseconds, task),
+      now,
+      later,
       window: () => changeWindow(this.#members.roster.length + 1),
       members: () => this.#members.roster,
-      deliver: (peer, key) => this.#deliver(peer, key),
+      deliver: async (peer, key) => {
+        if (peer.paired && peer.onRoster) await this.#conversation.sendKey(peer, key);
+      },
       changed: switched => this.#keyChanged(switched),
     });
-    this.#presence = new Presence(this.#crypto, secrets.call, identity.publicKey, {
-      now: environment.now,
-      later: (milliseconds, task) => this.#later(milliseconds, task),
+    this.#presence = new Presence(crypto, secrets.call, identity.publicKey, {
+      now,
+      later,
       membership: this.#members,
-      say: digest => this.#broadcast('alive', { roster: toBase64Url(digest) }),
+      say: digest => this.#conversation.broadcast('alive', { roster: toBase64Url(digest) }),
       gone: peer => this.#depart(peer, false),
       disagree: peers => this.#emit('disagreement', { participants: peers.map(listed) }),
       unverified: (participant, why) => this.#unverified(participant, why),
     });
+    this.#hints = new Hints({ now, later, say: body => this.#conversation.broadcast('speaking', body) });
   }
 
   get call() {
@@ -174,7 +172,7 @@ export class Core {
   receive(from, data) {
     const message = readEnvelope(data);
     if (typeof from !== 'string' || !message || this.#closed) this.#count('malformed');
-    else if (!this.#queue.offer(from, () => this.#onMessage(from, message.type, message.fields))) this.#count('flood');
+    else if (!this.#queue.offer(from, () => this.#onMessage(from, message))) this.#count('flood');
   }
 
   /**
@@ -187,11 +185,11 @@ export class Core {
   async send(kind, body) {
     checkMessage(kind, body);
     if (kind === 'speaking') {
-      this.#setHint(body);
+      this.#hints.set(body);
       return;
     }
-    if (kind === 'state') this.#sticky.set(kind, body);
-    await this.#queue.add(() => this.#broadcast(kind, body));
+    if (kind === 'state') this.#state = body;
+    await this.#queue.add(() => this.#conversation.broadcast(kind, body));
   }
 
   /**
@@ -204,8 +202,8 @@ export class Core {
     let sent = false;
     await this.#queue.add(async () => {
       const peer = this.#members.of(participant);
-      if (!peer || !this.#alone(peer)) return;
-      await this.#sendPairwise(peer, 'tunnel', { description });
+      if (!peer || !this.#alone(peer) || !fitsTunnel(description)) return;
+      await this.#conversation.sendTunnel(peer, description);
       sent = true;
     });
     return sent;
@@ -256,17 +254,17 @@ export class Core {
 
   /** Says goodbye, for good, and erases the keys. */
   async close() {
-    if (this.#closed) return;
     await this.#queue.add(async () => {
-      if (this.#connection) await this.#bye();
+      if (this.#closed) return;
+      await this.#conversation.sendBye();
       this.#closed = true;
+      this.#conversation.connection = null;
       this.#presence.close();
-      this.#hintTimer?.();
+      this.#hints.close();
       this.#rekeying.close();
       for (const peer of this.#members.peers) this.#members.forget(peer, true);
       this.#slots.clear();
       this.#secrets.psk.fill(0);
-      this.#connection = null;
     });
   }
 
@@ -284,16 +282,14 @@ export class Core {
    */
   async #onJoined(participant, others) {
     const pair = await this.#crypto.subtle.generateKey('X25519', false, ['deriveBits']);
-    this.#connection = await readable(this.#crypto, /** @type {CryptoKeyPair} */ (pair));
-    this.#participant = participant;
-    this.#seq++;
+    const key = await readable(this.#crypto, /** @type {CryptoKeyPair} */ (pair));
+    this.#conversation.connection = new Connection(key, participant, ++this.#seq, others);
     this.#shown.clear();
     this.#rekeying.restart();
     await this.#replaceConnections(others);
-    this.#greeted = new Set(others);
     if (others.length > 0) this.#rekeying.settle(SETTLE);
     this.#presence.start();
-    await this.#sendHello(undefined);
+    await this.#conversation.sendHello(undefined);
   }
 
   /** @param {string[]} others */
@@ -314,7 +310,7 @@ export class Core {
   async #onDeparted(participant) {
     this.#members.withdraw(participant);
     this.#presence.dismiss(participant);
-    this.#greeted.delete(participant);
+    this.#conversation.connection?.greeted.delete(participant);
     for (const key of this.#shown) {
       if (key.startsWith(`${participant} `)) this.#shown.delete(key);
     }
@@ -363,77 +359,37 @@ export class Core {
 
   // Messages.
 
-  /**
-   * @param {string} from
-   * @param {string} type
-   * @param {Record<string, unknown>} fields
-   */
-  async #onMessage(from, type, fields) {
-    if (!this.#members.present(from) || !this.#connection || this.#closed) return this.#count('stranger');
-    switch (type) {
-      case 'hello': return this.#onHello(from, fields, this.#connection);
-      case 'bye': return this.#onBye(from, fields);
-      case 'message': return this.#onSealed(from, fields);
-      case 'ready': case 'key': case 'key-ack': case 'tunnel': return this.#onPairwise(from, type, fields);
-      default: return this.#count('type');
-    }
-  }
-
-  /**
-   * @param {string} from
-   * @param {Record<string, unknown>} fields
-   * @param {KeyPair} connection
-   */
-  async #onHello(from, fields, connection) {
-    const hello = await readHello(this.#crypto, this.#secrets, fields);
-    if (!hello) return this.#unverified(from, 'hello');
-    if (toBase64Url(hello.identity) === this.identity) return this.#unverified(from, 'identity');
-    const verdict = this.#members.judge(from, hello);
-    if (verdict === 'same' && this.#members.of(from)?.pair) return;
-    if (verdict !== 'new' && verdict !== 'same') return this.#unverified(from, verdict);
-    const side = {
-      call: this.#secrets.call, psk: this.#secrets.psk, ours: this.#identity.publicKey, theirs: hello.identity,
+  /** @returns {Meanings} */
+  #meanings() {
+    return {
+      send: (to, data) => this.#emit('send', { to, data }),
+      meet: hello => this.#members.meet(
+        hello, () => new Peer(this.#crypto, this.#secrets.call, hello, this.#environment.after),
+      ),
+      ready: peer => this.#onReady(peer),
+      keyed: peer => this.#onKeyed(peer),
+      acknowledged: (peer, generation, step) => this.#rekeying.acknowledged(peer, generation, step),
+      tunnel: (peer, description) => this.#onTunnel(peer, description),
+      message: (peer, kind, body) => this.#onSaid(peer, kind, body),
+      bye: peer => this.#depart(peer, true),
+      unverified: (participant, why) => this.#unverified(participant, why),
+      refused: why => this.#count(why),
     };
-    const pair = await agree(this.#crypto, side, connection.privateKey, hello.key);
-    if (!pair) return this.#unverified(from, 'hello');
-    const peer = verdict === 'same' ? /** @type {Peer} */ (this.#members.of(from)) : this.#meet(hello);
-    peer.pair = pair;
-    if (!this.#greeted.has(from)) await this.#sendHello(from);
-    await this.#sendPairwise(peer, 'ready', {});
-  }
-
-  /** @param {Hello} hello */
-  #meet(hello) {
-    const { call } = this.#secrets;
-    return this.#members.meet(hello, () => new Peer(this.#crypto, call, hello, this.#environment.after));
   }
 
   /**
    * @param {string} from
-   * @param {string} type
-   * @param {Record<string, unknown>} fields
+   * @param {{type: string, fields: Record<string, unknown>}} message
    */
-  async #onPairwise(from, type, { counter, box }) {
-    const peer = this.#members.of(from);
-    const sealed = fromBase64Url(box);
-    if (!peer?.pair || !sealed || typeof counter !== 'number') return this.#count('unpaired');
-    const opened = await peer.pair.open(type, counter, sealed);
-    if (!opened) return this.#unverified(from, type === 'ready' ? 'ready' : 'pair');
-    const body = readObject(text(opened));
-    peer.heardAt = this.#environment.now();
-    if (!body) return this.#count('malformed');
-    if (type === 'ready') return this.#onReady(peer);
-    if (!peer.onRoster || !peer.paired) return this.#count('unpaired');
-    if (type === 'key') return this.#onKey(peer, body);
-    if (type === 'key-ack') return this.#onKeyAck(peer, body);
-    if (!this.#alone(peer)) return this.#count('tunnel');
-    this.#emit('tunnel', { participant: peer.participant, description: body.description });
+  async #onMessage(from, { type, fields }) {
+    if (!this.#closed) await this.#conversation.receive(from, type, fields);
   }
 
   /** @param {Peer} peer */
   async #onReady(peer) {
     if (peer.paired) return;
     peer.paired = true;
+    peer.heardAt = this.#environment.now();
     this.#presence.dismiss(peer.participant);
     if (peer.onRoster) {
       this.#emit('roster', { participants: this.#members.roster.map(listed) });
@@ -444,15 +400,8 @@ export class Core {
     if (!this.#presence.expecting) await this.#rekeying.settledEarly();
   }
 
-  /**
-   * @param {Peer} peer
-   * @param {Record<string, unknown>} body
-   */
-  async #onKey(peer, { generation, step, base }) {
-    const raw = fromBase64Url(base, BASE_KEY);
-    if (!raw || !isCount(generation, 0xffff_ffff) || !isCount(step, LAST_STEP)) return this.#count('malformed');
-    if (!(await peer.receiving.learn(generation, step, raw))) return this.#unverified(peer.participant, 'key');
-    await this.#sendPairwise(peer, 'key-ack', { generation, step });
+  /** @param {Peer} peer */
+  #onKeyed(peer) {
     for (const slot of this.#slots.values()) {
       if (slot.participant === peer.participant) slot.keyed();
     }
@@ -460,124 +409,29 @@ export class Core {
 
   /**
    * @param {Peer} peer
-   * @param {Record<string, unknown>} body
+   * @param {unknown} description
    */
-  async #onKeyAck(peer, { generation, step }) {
-    if (!isCount(generation, 0xffff_ffff) || !isCount(step, LAST_STEP)) return this.#count('malformed');
-    await this.#rekeying.acknowledged(peer, generation, step);
-  }
-
-  /**
-   * @param {string} from
-   * @param {Record<string, unknown>} fields
-   */
-  async #onSealed(from, { box }) {
-    const peer = this.#member(from);
-    const sealed = fromBase64Url(box);
-    if (!peer || !sealed) return this.#count('unpaired');
-    const message = await openMessage(this.#crypto, this.#secrets.call, peer, sealed);
-    if (message === 'signature') return this.#unverified(from, 'message');
-    if (typeof message === 'string') return this.#count(message);
-    peer.heardAt = this.#environment.now();
-    if (message.kind === 'alive') return this.#presence.heard(peer, /** @type {any} */ (message.body)?.roster);
-    if (!checks(message.kind, message.body)) return this.#count('malformed');
-    this.#emit('message', { participant: from, name: peer.name, kind: message.kind, body: message.body });
-  }
-
-  /**
-   * @param {string} from
-   * @param {Record<string, unknown>} fields
-   */
-  async #onBye(from, fields) {
-    const peer = this.#members.of(from);
-    const signature = fromBase64Url(fields.signature, 64);
-    if (!peer || !signature) return this.#count('unpaired');
-    const signed = covered('bye', this.#secrets.call, peer.identity);
-    if (!(await verifyEd25519(this.#crypto, peer.identity, signature, signed))) return this.#unverified(from, 'bye');
-    await this.#depart(peer, true);
-  }
-
-  /** @param {string | undefined} to everyone where absent */
-  async #sendHello(to) {
-    if (!this.#connection) return;
-    const hello = {
-      identity: this.#identity.publicKey,
-      key: this.#connection.publicKey,
-      seq: this.#seq,
-      participant: this.#participant,
-      name: this.#name,
-    };
-    const fields = await writeHello(this.#crypto, this.#secrets, this.#identity.privateKey, hello);
-    if (to !== undefined) this.#greeted.add(to);
-    this.#emit('send', { to, data: writeEnvelope('hello', fields) });
+  #onTunnel(peer, description) {
+    if (!this.#alone(peer) || typeof description !== 'string') this.#count('tunnel');
+    else this.#emit('tunnel', { participant: peer.participant, description });
   }
 
   /**
    * @param {Peer} peer
-   * @param {string} type
-   * @param {Record<string, unknown>} body
-   */
-  async #sendPairwise(peer, type, body) {
-    const plaintext = utf8(JSON.stringify(body));
-    const sealed = await peer.pair?.seal(type, plaintext);
-    plaintext.fill(0);
-    if (!sealed) return;
-    const fields = { counter: sealed.counter, box: toBase64Url(sealed.box) };
-    this.#emit('send', { to: peer.participant, data: writeEnvelope(type, fields) });
-  }
-
-  /**
    * @param {string} kind
-   * @param {unknown} body
+   * @param {any} body
    */
-  async #broadcast(kind, body) {
-    if (this.#closed || !this.#connection || this.#members.roster.length === 0) return;
-    const { call } = this.#secrets;
-    const sealed = await sealMessage(this.#crypto, this.#keys, call, this.#identity.privateKey, { kind, body });
-    const data = writeEnvelope('message', { box: toBase64Url(sealed) });
-    if (data.length <= MAX_MESSAGE) this.#emit('send', { to: undefined, data });
-  }
-
-  async #bye() {
-    const signed = covered('bye', this.#secrets.call, this.#identity.publicKey);
-    const signature = await this.#crypto.subtle.sign('Ed25519', this.#identity.privateKey, signed);
-    const fields = { signature: toBase64Url(new Uint8Array(signature)) };
-    this.#emit('send', { to: undefined, data: writeEnvelope('bye', fields) });
-  }
-
-  // Keys.
-
-  /**
-   * @param {Peer} peer
-   * @param {BaseKey} key
-   */
-  async #deliver(peer, key) {
-    if (!peer.paired || !peer.onRoster) return;
-    const { generation, step, base } = key;
-    await this.#sendPairwise(peer, 'key', { generation, step, base: toBase64Url(base) });
+  #onSaid(peer, kind, body) {
+    peer.heardAt = this.#environment.now();
+    if (kind === 'alive') this.#presence.heard(peer, body?.roster);
+    else this.#emit('message', { participant: peer.participant, name: peer.name, kind, body });
   }
 
   /** @param {boolean} switched whether to another generation */
   async #keyChanged(switched) {
     if (switched) this.#emit('keyframe', {});
-    for (const [kind, body] of this.#sticky) await this.#broadcast(kind, body);
+    if (this.#state !== null) await this.#conversation.broadcast('state', this.#state);
     await this.#presence.say();
-  }
-
-  /**
-   * Speaking hints leave by our clock, not by the page's, and all in one size.
-   * @param {unknown} body
-   */
-  #setHint(body) {
-    this.#hint = { body, until: this.#environment.now() + HINT_LIFE };
-    if (!this.#hintTimer) this.#hintTimer = this.#later(0, () => this.#sayHint());
-  }
-
-  async #sayHint() {
-    this.#hintTimer = null;
-    if (!this.#hint || this.#hint.until < this.#environment.now() || this.#closed) return;
-    this.#hintTimer = this.#later(HINT, () => this.#sayHint());
-    await this.#broadcast('speaking', this.#hint.body);
   }
 
   // What is shown.
@@ -665,36 +519,8 @@ function listed({ participant, name }) {
   return { id: participant, name };
 }
 
-/**
- * @param {unknown} value
- * @param {number} highest
- * @returns {value is number}
- */
-function isCount(value, highest) {
-  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= highest;
-}
-
-/**
- * @param {string} kind
- * @param {unknown} body
- */
-function checks(kind, body) {
-  try {
-    checkMessage(kind, body);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** Milliseconds that a joiner gives those who were there before its first key goes out. */
 const SETTLE = 500;
-
-/** Milliseconds between two speaking hints. */
-const HINT = 250;
-
-/** Milliseconds after which a hint that the page does not renew ends: the microphone is off, or the page asleep. */
-const HINT_LIFE = 1_500;
 
 /** Things shown about others; what a server could fill with invented ones. */
 const MAX_SHOWN = 1_024;

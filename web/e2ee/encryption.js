@@ -149,7 +149,7 @@ export class Encryption extends EventTarget {
    * @param {string} slot
    * @param {number} epoch
    * @param {string} participant
-   * @param {Stream} stream
+   * @param {string} stream
    * @returns {Promise<void>}
    */
   async point(slot, epoch, participant, stream) {

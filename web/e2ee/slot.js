@@ -89,7 +89,10 @@ export class Slot {
     const clear = clearBytes(codec, frame);
     const opened = clear === null ? 'malformed' : await peer.receiving.open(STREAMS[this.stream], frame, clear);
     if (epoch !== this.epoch || participant !== this.participant) return this.#drop('blank', false);
-    if (clear === null || typeof opened === 'string') return this.#drop(String(opened), true, peer);
+    if (clear === null || typeof opened === 'string') {
+      // Browsers hand over a frame twice when its packets were sent again to probe the network: no cause for alarm.
+      return this.#drop(String(opened), opened !== 'replay' || !this.live, peer);
+    }
     return this.#rendered(frame.subarray(0, clear), opened.plaintext, isKey);
   }
 
