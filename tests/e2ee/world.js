@@ -4,7 +4,33 @@ import { webcrypto } from 'node:crypto';
 import { Core } from '../../web/e2ee/core.js';
 import { newLink } from '../../web/e2ee/link.js';
 
-export const crypto = /** @type {Crypto} */ (/** @type {unknown} */ (webcrypto));
+/** WebCrypto, with objects of its own, so that a test may listen in. */
+export const crypto = /** @type {Crypto} */ ({
+  getRandomValues: array => webcrypto.getRandomValues(array),
+  subtle: Object.fromEntries(
+    ['decrypt', 'deriveBits', 'deriveKey', 'digest', 'encrypt', 'exportKey', 'generateKey', 'importKey', 'sign', 'verify']
+      .map(name => [name, (...args) => webcrypto.subtle[name](...args)]),
+  ),
+});
+
+// All members of a call stretch the same password for the same code: once is enough for the lot of them.
+const { importKey, deriveBits } = crypto.subtle;
+const passwords = new WeakMap();
+const stretched = new Map();
+
+crypto.subtle.importKey = async (format, data, algorithm, ...rest) => {
+  const key = await importKey(format, data, algorithm, ...rest);
+  if (algorithm === 'PBKDF2') passwords.set(key, Buffer.from(data).toString('hex'));
+  return key;
+};
+
+crypto.subtle.deriveBits = async (algorithm, key, length) => {
+  if (!passwords.has(key)) return deriveBits(algorithm, key, length);
+  const { salt, iterations, hash } = algorithm;
+  const name = [passwords.get(key), Buffer.from(salt).toString('hex'), iterations, hash, length].join();
+  if (!stretched.has(name)) stretched.set(name, deriveBits(algorithm, key, length));
+  return (await stretched.get(name)).slice(0);
+};
 
 const ORIGIN = 'https://sotto.test';
 

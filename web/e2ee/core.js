@@ -48,15 +48,15 @@ export class Core {
   /** @type {Map<string, Slot>} */
   #slots = new Map();
   #seq = 0;
-  /** What was shown already, until it changes. @type {Set<string>} */
+  /** What was shown already, of those who are present. @type {Set<string>} */
   #shown = new Set();
   /** What newcomers must be told too. @type {unknown} */
   #state = null;
   /** Who came and went since the last code. @type {{joined: string[], left: string[]}} */
   #news = { joined: [], left: [] };
   #codes = 0;
-  /** @type {Promise<void>} */
-  #coding = Promise.resolve();
+  /** @type {Promise<void> | null} */
+  #coding = null;
   #closed = false;
   /** Messages and frames that were refused, by reason. @type {Record<string, number>} */
   counters = {};
@@ -344,17 +344,22 @@ export class Core {
   async #rosterChanged() {
     this.#emit('roster', { participants: this.#members.roster.map(listed) });
     await this.#presence.rosterChanged();
-    this.#coding = this.#showCode(++this.#codes);
+    this.#codes++;
+    this.#coding ??= this.#showCode();
   }
 
-  /** @param {number} number of the roster that it is for */
-  async #showCode(number) {
+  /** Shows the code of the latest roster; those that it went through on the way are passed over. */
+  async #showCode() {
     const { call } = this.#secrets;
-    const identities = this.#members.roster.map(peer => peer.identity);
-    const code = await verificationCode(this.#crypto, call, [...identities, this.#identity.publicKey]);
-    if (number !== this.#codes || this.#closed) return;
-    this.#emit('code', { code, ...this.#news });
-    this.#news = { joined: [], left: [] };
+    for (let shown = -1; shown !== this.#codes;) {
+      shown = this.#codes;
+      const identities = this.#members.roster.map(peer => peer.identity);
+      const code = await verificationCode(this.#crypto, call, [...identities, this.#identity.publicKey]);
+      if (shown !== this.#codes) continue;
+      this.#emit('code', { code, ...this.#news });
+      this.#news = { joined: [], left: [] };
+    }
+    this.#coding = null;
   }
 
   // Messages.
@@ -443,7 +448,7 @@ export class Core {
   #unverified(participant, why) {
     this.#count(why);
     const key = `${participant} ${why}`;
-    if (this.#shown.has(key) || this.#shown.size >= MAX_SHOWN) return;
+    if (this.#shown.has(key)) return;
     this.#shown.add(key);
     this.#emit('unverified', { participant, name: this.#nameOf(participant), stream: undefined, why });
   }
@@ -521,6 +526,3 @@ function listed({ participant, name }) {
 
 /** Milliseconds that a joiner gives those who were there before its first key goes out. */
 const SETTLE = 500;
-
-/** Things shown about others; what a server could fill with invented ones. */
-const MAX_SHOWN = 1_024;

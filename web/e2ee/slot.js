@@ -52,6 +52,7 @@ export class Slot {
     if (epoch < this.epoch) return false;
     this.#reset(epoch, participant);
     this.stream = stream;
+    this.askedAt = -Infinity;
     if (isVideo(stream)) this.ask();
     return true;
   }
