@@ -13,7 +13,11 @@ import { inviteLink, newLink } from './link.js';
  * - `message` `{participant, name, kind, body}`
  * - `live` `{slot, participant, stream}`: the first frame since the slot was pointed authenticated (video: a key frame)
  * - `unverified` `{participant, name, stream, why}`: something of theirs cannot be verified; `stream` is absent where it
- *   is not about frames, `name` is empty where even that cannot be known
+ *   is not about frames, `name` is empty where even that cannot be known. `why`, of a connection: `silent` (no hello),
+ *   `hello` (bad signature, MAC or key), `elsewhere` and `replay` (somebody's earlier hello), `identity` (a second one, or
+ *   ours), `ready` (lacks the link's secret), `pair` (a message was dropped or forged), `key` (changes a known key),
+ *   `message` and `bye` (bad signature); of frames: `unknown` (not on the roster), `key` (none for them), `forged`,
+ *   `stream`, `malformed`, `replay`
  * - `disagreement` `{participants: {id, name}[]}`: they see another roster than we do; empty when that is over
  * - `tunnel` `{participant, description}`: the description of a direct connection
  * - `failed` `{}`: the worker ended; nothing is sent or rendered any more
