@@ -47,7 +47,6 @@ test('a slot is dark until the first authenticated frame of its owner', async ()
   assert.equal(track.enabled, false);
   slots.authenticated(frame('ana'));
   assert.equal(track.enabled, true);
-  slots.authenticated(frame('ana'));
   assert.deepEqual(did.slice(2), ['show ana camera']);
 });
 

@@ -15,7 +15,8 @@
  * @property {(key: string, epoch: number, participant: string, stream: Owner['stream']) => Promise<unknown>} point
  * @property {(key: string) => Promise<unknown>} blank
  * @property {(slot: string, epoch: number) => void} acknowledge
- * @property {(owner: Owner, track: MediaStreamTrack | null) => void} show Null takes the picture or sound away.
+ * @property {(owner: Owner, track: MediaStreamTrack | null) => void} show Null takes the picture or sound away; the
+ *   same one again says that it can be trusted again.
  * @property {(error: unknown) => void} fail
  */
 
@@ -68,12 +69,12 @@ export class Slots {
   }
 
   /**
-   * The first frame that authenticated since the slot was pointed.
+   * The first frame that authenticated since the slot was pointed, or since others had not.
    * @param {{slot: string, participant: string, stream: string}} frame
    */
   authenticated({ slot: key, participant, stream }) {
     const slot = this.#slots.find((each) => each.key === key);
-    if (!slot?.owner || slot.live) return;
+    if (!slot?.owner) return;
     if (slot.owner.participant !== participant || slot.owner.stream !== stream) return;
     slot.live = true;
     slot.track.enabled = true;

@@ -515,10 +515,10 @@ export class Call extends EventTarget {
   #show({ participant: id, stream }, track, participant = this.#participants.get(id)) {
     if (!participant || !isSource(stream)) return;
     if (track === null && !participant.streams.delete(stream)) return;
-    if (track) {
-      participant.streams.set(stream, track);
-      participant.unverified.delete(stream);
-    }
+    const doubted = track !== null && participant.unverified.delete(stream);
+    if (doubted) this.#emit('participant', { participant, change: 'changed' });
+    if (track && participant.streams.get(stream) === track) return;
+    if (track) participant.streams.set(stream, track);
     this.#emit('track', { participant, kind: kindOf(stream), source: stream, track });
   }
 
