@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::rtp::header::Packet;
-use crate::rtp::{Prefix, TruncatedDescriptor, vp8, vp9};
+use crate::rtp::{PictureId, Prefix, TruncatedDescriptor, vp8, vp9};
 use crate::session::{CodecName, ExtensionIds};
 
 use super::clock::Ntp;
@@ -51,7 +51,6 @@ pub struct Carried {
     pub capture_time: bool,
 }
 
-/// Bytes at a payload's front that a receiver gets its own version of.
 impl Media {
     /// Reads the descriptor of `payload`.
     pub fn parse(codec: CodecName, payload: &[u8]) -> Result<Self, TruncatedDescriptor> {
@@ -86,13 +85,12 @@ impl Media {
     }
 
     /// The picture identifier.
-    pub fn picture_id(&self) -> Option<u16> {
-        let picture = match self {
+    pub fn picture_id(&self) -> Option<PictureId> {
+        match self {
             Media::Vp8(descriptor) => descriptor.picture_id,
             Media::Vp9(descriptor) => descriptor.picture_id,
             _ => None,
-        };
-        picture.map(|picture| picture.value)
+        }
     }
 
     /// TL0PICIDX.

@@ -15,6 +15,9 @@ use super::context::Context;
 /// corrected as often.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The least time between two calls for one participant.
+const LEAST: Duration = Duration::from_millis(1);
+
 /// A compound beyond this leaves before the next report is added: with the trailer it stays below the 1,200 bytes that
 /// every path carries.
 const COMPOUND: usize = 1_000;
@@ -34,7 +37,8 @@ impl Call {
             self.write_reports(index, context);
         }
         if let Some(at) = self.deadline(index) {
-            self.participants[index].arm(at, context);
+            // A deadline that what was done did not move must not turn into a spin.
+            self.participants[index].arm(at.max(context.now + LEAST), context);
         }
     }
 

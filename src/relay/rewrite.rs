@@ -93,7 +93,7 @@ impl Rewriter {
             self.feeds.remove(0);
         }
         let timestamp = self.latest.map_or(self.next.timestamp, |latest| latest.advanced_to(head, rate));
-        let picture_id = head.media.picture_id().unwrap_or(0);
+        let picture_id = head.media.picture_id().map_or(0, |picture| picture.value);
         let tl0_index = head.media.tl0_index().unwrap_or(0);
         self.feeds.push(Feed {
             origin,
@@ -114,10 +114,15 @@ impl Rewriter {
             return None;
         }
         self.next.index = self.next.index.max(numbers.index + 1);
-        if (numbers.picture_id.wrapping_sub(self.next.picture_id) as i16) >= 0 {
-            self.next.picture_id = numbers.picture_id.wrapping_add(1);
+        if let Some(picture) = head.media.picture_id() {
+            // The publisher's identifier wraps at 7 or 15 bits, so only as many tell how far it is ahead.
+            let mask = if picture.wide { 0x7fff } else { 0x7f };
+            let ahead = numbers.picture_id.wrapping_sub(self.next.picture_id) & mask;
+            if ahead <= mask / 2 {
+                self.next.picture_id = self.next.picture_id.wrapping_add(ahead + 1);
+            }
         }
-        if (numbers.tl0_index.wrapping_sub(self.next.tl0_index) as i8) >= 0 {
+        if head.media.tl0_index().is_some() && (numbers.tl0_index.wrapping_sub(self.next.tl0_index) as i8) >= 0 {
             self.next.tl0_index = numbers.tl0_index.wrapping_add(1);
         }
         if self.latest.is_none_or(|latest| (numbers.timestamp.wrapping_sub(latest.timestamp) as i32) > 0) {
@@ -153,7 +158,7 @@ impl Feed {
         Some(Numbers {
             index: self.first + distance,
             timestamp: head.timestamp.wrapping_add(self.timestamp),
-            picture_id: head.media.picture_id().unwrap_or(0).wrapping_add(self.picture_id),
+            picture_id: head.media.picture_id().map_or(0, |picture| picture.value).wrapping_add(self.picture_id),
             tl0_index: head.media.tl0_index().unwrap_or(0).wrapping_add(self.tl0_index),
         })
     }
@@ -237,6 +242,21 @@ mod tests {
         rewriter.cut();
         assert_eq!(rewriter.locate(65_531), None);
         assert_eq!(rewriter.origin(), None);
+    }
+
+    #[test]
+    fn pictures_go_on_over_a_switch_after_the_publishers_identifier_wrapped() {
+        let start = Instant::now();
+        let mut rewriter = Rewriter::new(FIRST);
+        let first = head(1, 0, 0x7ffd, start);
+        rewriter.connect(origin(0), &first, 90_000);
+        for step in 0..6u16 {
+            rewriter.number(&head(1 + u64::from(step), u32::from(step) * 3_000, (0x7ffd + step) & 0x7fff, start));
+        }
+        let after = head(50, 0, 1234, start);
+        rewriter.connect(origin(1), &after, 90_000);
+        let picture = rewriter.number(&after).expect("the first of the new feed").picture_id & 0x7fff;
+        assert_eq!(picture, (FIRST.picture_id + 6) & 0x7fff);
     }
 
     #[test]

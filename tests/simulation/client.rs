@@ -174,10 +174,6 @@ impl Client {
         self.outbound.is_some()
     }
 
-    pub fn track(&mut self, place: usize) -> &mut Outgoing {
-        &mut self.tracks[place]
-    }
-
     /// The packets that came in a slot.
     pub fn slot(&self, mid: &str) -> Vec<&Arrived> {
         let slot = self.slots.iter().find(|slot| slot.mid.as_str() == mid).unwrap().ssrc.0;

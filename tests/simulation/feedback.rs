@@ -75,6 +75,7 @@ fn lips_match_whatever_the_publishers_clock_says() {
     world.join(1, Plan::usual());
     world.join(1, Plan { clock: (-86_400.0 * 365.0, 80.0), ..Plan::usual() });
     world.bind_pair(0, 0, Some(1));
+    world.run_ms(1_000);
     world.up.jitter = Duration::from_millis(30);
     world.run_ms(10_000);
     let client = &world.clients[0];

@@ -14,6 +14,7 @@ use sotto::relay::{Config, Datagram, Relay};
 use sotto::session::Mid;
 use sotto::transport::dtls::Certificate;
 
+use crate::allocation;
 use crate::client::{Client, Plan};
 
 /// What a direction of the network does to datagrams.
@@ -48,6 +49,8 @@ pub struct World {
     pub events: Vec<(Instant, Event)>,
     pub up: Network,
     pub down: Network,
+    /// Allocations while the relay handled datagrams.
+    pub allocated: u64,
     /// Every datagram that reached the relay from a client, while recording.
     pub recording: Option<Vec<(usize, Vec<u8>)>>,
     flights: BinaryHeap<Reverse<Flight>>,
@@ -82,6 +85,7 @@ impl World {
             events: Vec::new(),
             up: Network::GOOD,
             down: Network::GOOD,
+            allocated: 0,
             recording: None,
             flights: BinaryHeap::new(),
             launched: 0,
@@ -152,7 +156,9 @@ impl World {
     pub fn inject(&mut self, remote: SocketAddr, bytes: &[u8]) {
         let mut bytes = bytes.to_vec();
         let datagram = Datagram { path: Path { remote, local: None }, arrived: self.now, bytes: &mut bytes };
+        let before = allocation::count();
         self.relay.handle_datagram(self.now, datagram, &mut self.out);
+        self.allocated += allocation::count() - before;
         self.flush();
     }
 
