@@ -188,7 +188,8 @@ test('rule 20: a slot that changes its sender shows the new one from a key frame
   const slot = point(cy, ana, 'camera', 'slot');
   assert.ok(await film(ana, slot));
   cy.forget();
-  const [late, underWay] = [await ana.core.protect('camera', 'vp8', vp8(true)), await ana.core.protect('camera', 'vp8', vp8(true))];
+  const late = await ana.core.protect('camera', 'vp8', vp8(true));
+  const underWay = await ana.core.protect('camera', 'vp8', vp8(true));
   const opening = slot.open('vp8', underWay, true);
   point(cy, ben, 'camera', 'slot');
   assert.equal(await opening, null, 'a frame that was being opened while the slot was pointed elsewhere');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { fromBase64Url, toBase64Url } from '../../web/e2ee/bytes.js';
+import { concat, fromBase64Url, toBase64Url, utf8 } from '../../web/e2ee/bytes.js';
 import { MAX_MESSAGE } from '../../web/e2ee/envelope.js';
 import { SenderKeys } from '../../web/e2ee/sender-key.js';
 import { decodeHeader } from '../../web/e2ee/sframe.js';
@@ -14,30 +14,31 @@ async function trio() {
   return [world, await world.join('Ana'), await world.join('Ben'), await world.join('Cy')];
 }
 
-test('rule 22: everyone on the roster reads a chat message, with its sender and id, and can be asked to forget it', async () => {
+test('rule 22: everyone on the roster reads a chat message with its sender and id, and hears it unsent', async () => {
   const [world, ana, ben, cy] = await trio();
   await ana.core.send('chat', { id: 'm1', text: 'greetings ✓' });
   await ana.core.send('unsend', { id: 'm1' });
   await world.quiet();
   for (const receiver of [ben, cy]) {
     const [chat, unsend] = receiver.all('message');
-    assert.deepEqual([chat.participant, chat.name, chat.kind, chat.body], [ana.id, 'Ana', 'chat', { id: 'm1', text: 'greetings ✓' }]);
+    assert.deepEqual([chat.participant, chat.name, chat.kind], [ana.id, 'Ana', 'chat']);
+    assert.deepEqual(chat.body, { id: 'm1', text: 'greetings ✓' });
     assert.deepEqual([unsend.kind, unsend.body], ['unsend', { id: 'm1' }]);
   }
   assert.ok(!JSON.stringify(world.log).includes('greetings'));
 });
 
 test('rule 22: a member who holds the sender key still cannot speak in the name of its owner', async () => {
-  const [world, ana, ben, cy] = await trio();
+  const [world, ana, ben] = await trio();
   // Cy seals with Ana's key, as any member could
   const keys = await keysOf(ana);
-  const forged = await keys.seal(...(({ kid, counter, key }) => [kid, counter + 5n, key])(keys.take(255)), new Uint8Array(),
-    new Uint8Array([...new Uint8Array(64), ...new TextEncoder().encode('{"kind":"chat","body":{"id":"x","text":"lies"}}')]));
+  const { kid, counter, key } = keys.take(255);
+  const lies = utf8('{"kind":"chat","body":{"id":"x","text":"lies"}}');
+  const forged = await keys.seal(kid, counter + 5n, key, new Uint8Array(), concat(new Uint8Array(64), lies));
   ben.core.receive(ana.id, JSON.stringify({ v: 1, type: 'message', box: toBase64Url(forged) }));
   await world.quiet();
   assert.equal(ben.last('message'), undefined);
   assert.deepEqual([ben.last('unverified').name, ben.last('unverified').why], ['Ana', 'message']);
-  assert.ok(cy);
 });
 
 test('rule 22: the signature covers KID and counter, so a signed message cannot be sealed again', async () => {
@@ -92,15 +93,13 @@ test('rule 22: a message of the wrong form or size is not sent, and one that a m
     ['alive', { roster: '' }], ['constructor', {}], ['chat', { id: 'x', text: 'y'.repeat(9_000) }],
     ['chat', { id: 'x'.repeat(65), text: '' }], ['speaking', { level: 1, more: 'than fits into a hint of one size' }]];
   for (const [kind, body] of wrong) await assert.rejects(ana.core.send(kind, body), RangeError, kind);
-  const keys = await keysOf(ana);
-  assert.ok(keys);
   await ana.core.send('chat', { id: 'x', text: '€'.repeat(2_600) });
   await world.quiet();
   assert.equal(ben.last('message').body.text.length, 2_600);
   assert.ok(Math.max(...world.log.map(({ data }) => data.length)) < MAX_MESSAGE);
 });
 
-test('rule 23: speaking hints leave at a constant rate and size, whatever is said and whenever the page says it', async () => {
+test('rule 23: hints leave at a constant rate and size, whatever is said and whenever the page says it', async () => {
   const [world, ana, ben] = await trio();
   const since = sealedBy(world, ana).length;
   const waits = [10, 240, 700, 90, 400, 33, 800, 250, 1, 600, 250, 250, 250];
@@ -112,7 +111,8 @@ test('rule 23: speaking hints leave at a constant rate and size, whatever is sai
   const times = hints.map(({ at }) => at);
   const gaps = new Set(times.slice(1).map((at, index) => at - times[index]));
   assert.deepEqual([...gaps], [250]);
-  const sizes = hints.map(({ data }) => fromBase64Url(JSON.parse(data).box)).map(box => box.length - decodeHeader(box).length);
+  const boxes = hints.map(({ data }) => fromBase64Url(JSON.parse(data).box));
+  const sizes = boxes.map(box => box.length - decodeHeader(box).length);
   assert.equal(new Set(sizes).size, 1, 'apart from the counter in the header, which grows by itself');
   assert.ok(ben.all('message').length >= 14 && ben.last('message').kind === 'speaking');
 });

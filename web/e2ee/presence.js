@@ -2,7 +2,7 @@
 // and members that fall silent.
 
 import { fromBase64Url } from './bytes.js';
-import { aliveInterval, compareRosters, disagreeing, rosterDigest, silent } from './roster.js';
+import { LARGE_CALL, aliveInterval, compareRosters, disagreeing, rosterDigest, silent } from './roster.js';
 
 /** @typedef {import('./bytes.js').Bytes} Bytes */
 /** @typedef {import('./membership.js').Membership} Membership */
@@ -83,7 +83,7 @@ export class Presence {
     const identities = [...roster.map(peer => peer.identity), this.#identity];
     this.#digest = await rosterDigest(this.#crypto, this.#call, identities, NO_HOST_STATE);
     this.#compare();
-    this.#soon ??= this.#around.later(this.#members > 50 ? SOON_LARGE : SOON, () => this.say());
+    this.#soon ??= this.#around.later(this.#members > LARGE_CALL ? SOON_LARGE : SOON, () => this.say());
   }
 
   /** Tells the others our roster now. */

@@ -9,7 +9,7 @@ import { LAST_STEP } from './sender-key.js';
 /**
  * @typedef {object} Surroundings
  * @property {() => number} now milliseconds
- * @property {(milliseconds: number, task: () => Promise<void>) => () => void} later runs a task in turn; returns its cancel
+ * @property {(milliseconds: number, task: () => Promise<void>) => () => void} later returns its cancel
  * @property {() => number} window milliseconds within which changes are one change
  * @property {() => Peer[]} members those on the roster
  * @property {(peer: Peer, key: BaseKey) => Promise<void>} deliver sends a key

@@ -74,4 +74,4 @@ export const DISAGREEMENT = 5_000;
 const SILENT_INTERVALS = 3;
 
 /** Members above which everyone telling everyone is spread out. */
-const LARGE_CALL = 50;
+export const LARGE_CALL = 50;
