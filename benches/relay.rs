@@ -1,6 +1,13 @@
 //! The whole core: one packet of a publisher in, one for each receiver out. Real keys, real rewriting; only the socket
 //! is missing.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "the simulation's parts begin virtual time"
+)]
+
 use std::hint::black_box;
 use std::time::Duration;
 

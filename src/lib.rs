@@ -2,6 +2,8 @@
 //!
 //! Follow a packet: [`worker`] receives it, [`relay`] decides, [`transport`] opens and closes the hop, [`udp`] sends.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests begin virtual time somewhere"))]
+
 pub mod bwe;
 pub mod call_log;
 pub mod config;

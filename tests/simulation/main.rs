@@ -1,6 +1,10 @@
 //! The relay between simulated clients: virtual time, a network whose every mishap is decided by one seed, and clients
 //! that do real ICE checks, DTLS, SRTP and RTCP. `SOTTO_SEED` repeats a run.
 
+#![allow(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
+#![allow(clippy::print_stdout, reason = "a run prints its seed")]
+#![allow(clippy::unwrap_used, reason = "a client that fails fails its test")]
+
 mod allocation;
 mod client;
 mod feedback;
