@@ -1,7 +1,8 @@
 // Those whom the encryption is for: a participant without the link's secret, and a relay that alters or reads media.
 // The altered relay is the real one with the feature `probe`, which SOTTO_PROBE turns on.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -94,7 +95,8 @@ withRelay('a relay that flips payload bytes yields no picture and no sound, and 
 });
 
 const PLAIN = "const sealed = await core.protect(stream, codec, new Uint8Array(frame.data));";
-withRelay('what the relay holds after its own decryption is SFrame, and nothing of it is what was said or shown', { SOTTO_PROBE: 'dump' }, {
+const DUMP = join(tmpdir(), `sotto-probe-${process.pid}`);
+withRelay('what the relay holds after its own decryption is SFrame, and nothing of it is what was said or shown', { SOTTO_PROBE: `dump:${DUMP}` }, {
   '/e2ee/worker.js': [[PLAIN, `new BroadcastChannel('plain').postMessage([codec, frame.data.slice(0)]); ${PLAIN}`]],
 }, async (t, relay, proxy) => {
   const [ana, ben] = await Promise.all([Peer.open(chromium, proxy.origin), Peer.open(chromium)]);
@@ -105,34 +107,36 @@ withRelay('what the relay holds after its own decryption is SFrame, and nothing 
   await eventually('Ben sees Ana', async () => (await ben.run('frames', ana.id)).length > 60);
   const frames = (await ana.run('plain')).map(([codec, base64]) => [codec, Buffer.from(base64, 'base64')]);
   await sleep(200);
-  const packets = readDump(join(relay.data, 'probe.dump'));
-  t.diagnostic(`${frames.length} frames known in the clear, ${packets.length} payloads captured`);
-  assert.ok(packets.length > 100);
+  const payloads = readDump(DUMP);
+  rmSync(DUMP);
+  t.diagnostic(`${frames.length} frames known in the clear, ${payloads.length} payloads captured`);
   for (const codec of ['opus', 'vp8']) {
-    const windows = frames.filter(([its]) => its === codec).flatMap(([, frame]) => cut(frame, codec));
-    assert.ok(windows.length > 50, `only ${windows.length} samples of ${codec}`);
-    const found = windows.filter(window => packets.some(({ payload }) => payload.includes(window)));
-    assert.equal(found.length, 0, `${found.length} of ${windows.length} samples of ${codec} are in the capture`);
+    const samples = frames.filter(([its]) => its === codec).flatMap(([, frame]) => cut(frame, codec));
+    assert.ok(samples.length > 50, `only ${samples.length} samples of ${codec}`);
+    const found = samples.filter(sample => payloads.some(payload => payload.includes(sample)));
+    assert.equal(found.length, 0, `${found.length} of ${samples.length} samples of ${codec} are in the capture`);
   }
-  const sound = packets.filter(({ type }) => type === 111);
-  assert.ok(sound.length > 50);
-  const headers = sound.map(({ payload }) => sframe(payload));
-  for (const [n, { stream, counter, room }] of headers.entries()) {
-    assert.equal(stream, 0, 'the KID names the microphone');
+  // what is left clear of a key frame does show up, so the capture is of these very frames
+  const keys = payloads.filter(payload => !(payload[0] & 1) && payload.subarray(3, 6).toString('hex') === '9d012a');
+  assert.ok(keys.length > 0, 'key frames were captured');
+  for (const payload of keys) assert.equal(sframe(payload.subarray(10)).stream, 1, 'the KID of a picture names the camera');
+  const voice = payloads.filter(payload => payload.length < 400).map(sframe).filter(({ kid, stream }) => stream === 0 && kid >> 16n < 64n);
+  assert.ok(voice.length > 50, `${voice.length} payloads are SFrame of a microphone`);
+  for (const [n, { kid, counter, room }] of voice.entries()) {
     assert.ok(room >= 16, 'there is room for the tag');
-    if (n > 0 && headers[n - 1].kid === headers[n].kid) assert.ok(counter > headers[n - 1].counter, 'counters rise');
+    if (n > 0 && voice[n - 1].kid === kid) assert.ok(counter > voice[n - 1].counter, 'counters rise');
   }
 });
 
-/** Records of the dump: payload type, length in two bytes big-endian, payload. */
+/** Payloads of the dump, each behind its length in four bytes, big-endian; one that is still being written is left out. */
 function readDump(path) {
-  const bytes = readFileSync(path), packets = [];
-  for (let at = 0; at + 3 <= bytes.length;) {
-    const length = bytes.readUInt16BE(at + 1);
-    packets.push({ type: bytes[at], payload: bytes.subarray(at + 3, at + 3 + length) });
-    at += 3 + length;
+  const bytes = readFileSync(path), payloads = [];
+  for (let at = 0; at + 4 <= bytes.length;) {
+    const end = at + 4 + bytes.readUInt32BE(at);
+    if (end <= bytes.length) payloads.push(bytes.subarray(at + 4, end));
+    at = end;
   }
-  return packets;
+  return payloads;
 }
 
 /** Pieces of 12 bytes of a frame, without those that are left clear, and without runs of one byte that chance may repeat. */
