@@ -18,7 +18,7 @@ types() { node_modules/.bin/tsc --project web/jsconfig.json; }
 web() { find tests/e2ee tests/web -name '*.test.js' | sort | xargs node --test; }
 # one set of features throughout, so that nothing is compiled twice
 rust() { cargo test --quiet --workspace --all-features --no-fail-fast; }
-browser() { cargo build --quiet --all-features --bin sotto && tests/browser/run.sh; }
+browser() { cargo test --quiet --workspace --all-features --no-run && tests/browser/run.sh; }
 
 began=$(date +%s)
 for stage in ${*:-format clippy docs deny types web rust browser}; do
