@@ -35,11 +35,15 @@ function withRelay(name, env, changes, run) {
   });
 }
 
+const SENDS = 'for (const [source, track] of this.#local.tracks) ';
 withRelay('one without the psk is keyed by nobody, decodes nothing, and is named to the others', {}, {
   '/e2ee/link.js': [["hkdf(crypto, root, 'psk', 32)", "hkdf(crypto, root, 'psx', 32)"]],
   // and asks for everyone's media, without regard to who proved themselves
-  '/sdk/sotto.js': [['if (!this.#roster.some((each) => each.id === id) || ', 'if (']],
-  '/sdk/slots.js': [['return this.#hooks.fail(error);', 'this.#hooks.fail(error);']],
+  '/sdk/sotto.js': [
+    ['if (!this.#roster.some((each) => each.id === id) || ', 'if ('],
+    [SENDS, `setTimeout(() => { for (const [id, all] of this.#present) for (const stream of all) this.#want(id, stream); }, 1000); ${SENDS}`],
+  ],
+  '/sdk/slots.js': [['await this.#hooks.point(', 'this.#hooks.point(']],
 }, async (t, relay, proxy) => {
   const [ana, ben] = await Promise.all([Peer.open(chromium), Peer.open(chromium)]);
   const { host, invite } = await ana.run('newLink');
@@ -88,7 +92,8 @@ withRelay('a relay that flips payload bytes yields no picture and no sound, and 
     assert.ok(!stream.decoded, `${stream.decoded} frames of ${stream.kind} were decoded`);
     assert.ok(!(stream.energy > 0), `sound of energy ${stream.energy} came out`);
   }
-  assert.deepEqual((await ben.run('slots')).flat(), [], 'frames were presented');
+  // a track that is switched off presents black, and nothing else may be seen
+  for (const { rgb } of (await ben.run('slots')).flat()) assert.deepEqual(rgb, [0, 0, 0], 'a frame was presented');
   assert.deepEqual(await ben.run('remotes'), []);
   const told = (await ben.run('log')).filter(({ type, detail }) => type === 'error' && detail.error.code === 'unverified');
   assert.ok(told.some(({ detail }) => /Ana.*video/.test(detail.error.message)), `told: ${JSON.stringify(told)}`);

@@ -23,16 +23,23 @@ test('a flash and a beep of one instant are presented within 80 ms of each other
   await ana.join(host, 'Ana', { lips: true, tone: 1000 });
   await ben.join(invite, 'Ben', { tone: 500, colour: '#00c000' });
   await allSee([ana, ben]);
-  await sleep(3000); // sender reports have come, and the jitter buffers have settled
-  const watching = ben.run('lips', ana.id, 11_000);
+  await sleep(10_000); // sender reports have come, and the jitter buffers have settled: both browsers move them slowly
+  const watching = [ana.run('lips', 'self', 11_000), ben.run('lips', ana.id, 11_000)];
   for (let n = 0; n < 9; n += 1) {
     await sleep(1000);
     await ana.run('flash');
   }
-  const { flashes, beeps } = await watching;
-  const apart = flashes.flatMap(flash => beeps.filter(beep => Math.abs(beep - flash) < 400).map(beep => beep - flash));
-  t.diagnostic(`sound behind picture by ${apart.map(Math.round).join(', ')} ms`);
-  assert.ok(apart.length >= 6, `only ${apart.length} pairs of ${flashes.length} flashes and ${beeps.length} beeps`);
-  assert.ok(Math.abs(median(apart)) <= APART, `sound and picture are ${median(apart)} ms apart`);
+  // how far they are apart in the stream that Ana sends, measured by the same means, is not the call's doing
+  const [sent, received] = (await Promise.all(watching)).map(apart);
+  t.diagnostic(`sound behind picture by ${sent.map(Math.round)} ms where it is made, by ${received.map(Math.round)} ms where it arrives`);
+  for (const pairs of [sent, received]) assert.ok(pairs.length >= 6, `only ${pairs.length} of 9 flashes and beeps were seen`);
+  const playout = (await ben.run('remotes')).filter(({ playout }) => playout).map(({ source, playout }) => `${source} ${playout}`);
+  t.diagnostic(`playing at the sender's times ${playout}`);
+  const added = median(received) - median(sent);
+  assert.ok(Math.abs(added) <= APART, `sound and picture are ${added} ms apart`);
   await Promise.all([ana.close(), ben.close()]);
 });
+
+function apart({ flashes, beeps }) {
+  return flashes.flatMap(flash => beeps.filter(beep => Math.abs(beep - flash) < 400).map(beep => beep - flash));
+}

@@ -86,10 +86,10 @@ export function percentile(values, share) {
 
 export const median = values => percentile(values, 0.5);
 
-/** Whether a presented colour is the one that a camera shows; the codec shifts it a little. */
+/** Whether a presented colour is the one of red, green and blue that a camera shows; early frames are coarse. */
 export function isColour(rgb, colour) {
-  const wanted = [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16));
-  return rgb.every((value, n) => Math.abs(value - wanted[n]) < 50);
+  const strongest = [1, 3, 5].findIndex(at => colour.slice(at, at + 2) !== '00');
+  return rgb[strongest] > 100 && rgb.every((value, n) => n === strongest || value < rgb[strongest] / 2);
 }
 
 /** Waits until every peer shows every other one's picture. */

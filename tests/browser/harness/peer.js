@@ -116,6 +116,7 @@
           if (type === 'track') receive(event.detail.participant, event.detail.source, event.detail.track);
         });
       }
+      if (options?.lips) for (const track of stream.getTracks()) receive('self', track.kind === 'audio' ? 'microphone' : 'camera', track);
       return { began, joined: now(), id: call.self.id };
     },
 

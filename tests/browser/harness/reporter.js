@@ -4,7 +4,7 @@ export default async function* report(source) {
   let passed = 0, failed = 0;
   for await (const { type, data } of source) {
     if (type === 'test:stdout' || type === 'test:stderr') yield data.message;
-    if (type === 'test:diagnostic' && data.nesting > 0) yield `    ${data.message}\n`;
+    if (type === 'test:diagnostic' && data.file && !/^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms)\b/.test(data.message)) yield `    ${data.message}\n`;
     if (type !== 'test:pass' && type !== 'test:fail') continue;
     if (data.details.type === 'suite' || data.skip !== undefined || isFile(data)) {
       if (type === 'test:fail' && isFile(data)) failed += 1;
