@@ -38,3 +38,30 @@ test('after the relay was killed and started again, both see each other within 5
   assert.equal(codes[0], codes[1]);
   await Promise.all(peers.map(peer => peer.close()));
 });
+
+test('whose signaling is cut in a call of three sees and hears both others again, and they see and hear it', async t => {
+  const peers = await Promise.all([Peer.open(chromium), Peer.open(chromium), Peer.open(chromium)]);
+  const { host, invite } = await peers[0].run('newLink');
+  for (const [n, [name, tone, colour]] of [['Ana', 500, '#c00000'], ['Ben', 900, '#00c000'], ['Cleo', 1400, '#0000c0']].entries()) {
+    await peers[n].join(n ? invite : host, name, { tone, colour });
+  }
+  await allSee(peers);
+  const ben = peers[1];
+  await ben.run('cut');
+  const cut = Date.now();
+  await eventually('Ben has another id', async () => (await ben.run('id')) !== ben.id);
+  ben.id = await ben.run('id');
+  await allSee(peers);
+  const seen = Date.now();
+  await Promise.all(peers.flatMap(peer => peers.filter(other => other !== peer).map(other =>
+    eventually(`${peer.name} hears ${other.name}`, async () => (await peer.run('levels', other.id, [other.tone]))?.[0] > -60))));
+  t.diagnostic(`all saw all ${seen - cut} ms after the cut`);
+  for (const peer of peers) {
+    for (const other of peers.filter(each => each !== peer)) {
+      await eventually(`${peer.name} has fresh frames of ${other.name}`, async () => (await peer.run('frames', other.id, seen)).length > 5);
+    }
+  }
+  const codes = await Promise.all(peers.map(peer => peer.run('code')));
+  assert.equal(new Set(codes).size, 1);
+  await Promise.all(peers.map(peer => peer.close()));
+});

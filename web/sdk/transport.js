@@ -50,6 +50,9 @@ export function cameraLayers(height) {
   ];
 }
 
+/** Over all connections: the decryption of a lost one may go on for a moment beside that of its successor. */
+let slotsMade = 0;
+
 /** Events: `up` (media can flow), `down` with a SottoError (it cannot, and restarting ICE did not help). */
 export class Transport extends EventTarget {
   #peer;
@@ -108,8 +111,8 @@ export class Transport extends EventTarget {
     this.#pairs = pairs;
     await this.#change(async () => {
       for (let pair = first; pair < pairs; pair += 1) {
-        await this.#slot('audio', `audio-${pair}`);
-        await this.#slot('video', `video-${pair}`);
+        await this.#slot('audio');
+        await this.#slot('video');
       }
     });
   }
@@ -157,11 +160,9 @@ export class Transport extends EventTarget {
     return line;
   }
 
-  /**
-   * @param {'audio' | 'video'} kind
-   * @param {string} key
-   */
-  async #slot(kind, key) {
+  /** @param {'audio' | 'video'} kind */
+  async #slot(kind) {
+    const key = `${kind}-${(slotsMade += 1)}`;
     const line = this.#peer.addTransceiver(kind, { direction: 'recvonly' });
     prefer(line, kind);
     await this.#encryption.decrypt(line.receiver, key);

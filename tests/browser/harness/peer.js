@@ -10,6 +10,14 @@
     }
   };
 
+  let socket;
+  window.WebSocket = class extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      socket = this;
+    }
+  };
+
   const remotes = new Map(); // 'participant/source' -> what is measured of it
   const slots = new Map(); // track id -> frames, for the slots that are watched across owners
   const log = [];
@@ -145,6 +153,9 @@
 
     /** What each slot presented since `watchSlots`. */
     slots: () => [...slots.values()],
+
+    /** Cuts the signaling connection, as a lost network would. */
+    cut: () => socket.close(),
 
     leave: () => call.leave(),
     sendChat: text => call.sendChat(text),
