@@ -60,6 +60,7 @@ pub(super) fn live(line: &LiveLine, ids: ExtensionIds, slot: Option<&SlotState>)
     let formats = formats.map(|payload_type| payload_type.to_string()).collect::<Vec<_>>().join(" ");
     let mut media = base(kind.to_owned(), DISCARD_PORT, "UDP/TLS/RTP/SAVPF".to_owned(), formats);
     media.add_attribute_with_value("mid", line.mid);
+    media.add_attribute_with_value("setup", "passive"); // once more: not every client looks at the session level
     media.add_attribute_from_str(match line.flow {
         Some(Flow::Sends) => "recvonly",
         Some(Flow::Receives) => "sendonly",

@@ -88,7 +88,7 @@ fn voice_packet(count: u64) -> Packet {
     let header = Header {
         version: 2,
         payload_type: 111,
-        sequence_number: count as u16 + 65_500, // wraps on the way
+        sequence_number: (count as u16).wrapping_add(65_500), // wraps on the way
         timestamp: (count as u32).wrapping_mul(VOICE_STEP),
         ssrc: VOICE_SSRC,
         ..Default::default()

@@ -132,14 +132,14 @@ impl Peer {
     pub async fn publish(&mut self) -> Tracks {
         let voice = track(RtpCodecKind::Audio, VOICE_SSRC, opus());
         let picture = track(RtpCodecKind::Video, PICTURE_SSRC, vp8());
-        for track in [&voice, &picture] {
+        let mut lines = Vec::new();
+        for (track, stream) in [(&voice, Stream::Microphone), (&picture, Stream::Camera)] {
             let track = Arc::clone(track) as Arc<dyn TrackLocal>;
             let init = only(RTCRtpTransceiverDirection::Sendonly);
-            self.connection.add_transceiver_from_track(track, init).await.unwrap();
+            lines.push((self.connection.add_transceiver_from_track(track, init).await.unwrap(), stream));
         }
         self.negotiate().await;
-        let transceivers = self.connection.get_transceivers().await;
-        for (transceiver, stream) in transceivers.iter().zip([Stream::Microphone, Stream::Camera]) {
+        for (transceiver, stream) in lines {
             let mid = transceiver.mid().await.unwrap().expect("an answered m-line has a mid");
             self.say(ClientMessage::Publish { stream, mid }).await;
         }

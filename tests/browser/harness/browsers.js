@@ -42,11 +42,12 @@ export class Peer {
   /** `origin` is another one only where a test serves altered modules. */
   static async open(browser, origin = HTTP) {
     const peer = new Peer();
-    peer.isFirefox = !browser.newContext;
-    peer.context = await (browser.newContext?.() ?? browser.createBrowserContext());
-    peer.page = await peer.context.newPage();
-    // any document of the origin will do; a script shown as text runs nothing by itself
-    await peer.page.goto(`${origin}/sdk/sotto.js`);
+    // one participant per Firefox: a page of a further context there may still be in a process that runs no scripts
+    const context = await browser.newContext?.();
+    peer.page = await (context ?? browser).newPage();
+    peer.close = () => (context ?? peer.page).close();
+    // the landing page, which does nothing until it is clicked
+    await peer.page.goto(origin);
     await peer.page.evaluate(PEER);
     return peer;
   }
@@ -61,10 +62,6 @@ export class Peer {
     Object.assign(this, { name, ...media });
     Object.assign(this, await this.run('join', link, name, media));
     return this;
-  }
-
-  close() {
-    return this.context.close();
   }
 }
 
