@@ -142,6 +142,7 @@ impl Call {
     fn renew(&mut self, index: usize, session: &Session) {
         let participant = &mut self.participants[index];
         participant.ice.update(&session.ice);
+        participant.spent = false;
         participant.extensions = session.extensions;
         if let Some(downlink) = &mut participant.downlink {
             downlink.extensions = session.extensions;

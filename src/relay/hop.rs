@@ -73,7 +73,7 @@ impl Call {
         if outcome.standing == Standing::Selected || (!participant.live && participant.ice.selected() == Some(path)) {
             context.out.set_path(participant.run, path);
         }
-        if participant.handshake.is_none() && participant.inbound.is_none() {
+        if participant.handshake.is_none() && participant.inbound.is_none() && !participant.spent {
             participant.handshake = Some(Handshake::new(context.certificate, context.now, participant.fingerprint));
             participant.dtls_path = Some(path);
         }
@@ -133,8 +133,8 @@ impl Call {
         self.want_all_key_frames(index, context);
     }
 
-    /// Stops sending and tells the control plane. After expired consent another check may revive the transport; a
-    /// handshake that failed stays failed until the participant negotiates anew.
+    /// Stops sending and tells the control plane. After expired consent another check may revive the transport; an
+    /// association that ended has no successor until the participant negotiates anew.
     fn disconnect(&mut self, index: usize, reason: Disconnect, context: &mut Context<'_>) {
         let participant = &mut self.participants[index];
         participant.live = false;
@@ -142,6 +142,7 @@ impl Call {
         participant.forget_paths(context);
         if reason != Disconnect::ConsentExpired {
             participant.forget_keys();
+            participant.spent = true;
         }
         context.counters.disconnects[reason as usize] += 1;
         let participant = participant.key;

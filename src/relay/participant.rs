@@ -35,6 +35,9 @@ pub struct Participant {
     pub fingerprint: [u8; 32],
     /// Its DTLS association, begun on the first valid path.
     pub handshake: Option<Handshake>,
+    /// Its DTLS association failed or was closed. There is no other before it negotiates anew: a browser begins none on
+    /// the same connection, a wrong certificate stays wrong, and whoever insists would have the relay sign at every check.
+    pub spent: bool,
     /// Where its latest DTLS datagram came from.
     pub dtls_path: Option<Path>,
     /// Its run in the outbox.
@@ -77,6 +80,7 @@ impl Participant {
             ufrags: ArrayVec::new(),
             fingerprint: session.fingerprint,
             handshake: None,
+            spent: false,
             dtls_path: None,
             run: context.out.open(),
             inbound: None,

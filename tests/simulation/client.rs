@@ -24,7 +24,7 @@ use stun_types::message::{
 };
 use zeroize::Zeroizing;
 
-use crate::track::{Arrived, EXTENSIONS, Hop, Outgoing};
+use crate::track::{Arrived, EXTENSIONS, Form, Hop, Outgoing};
 
 /// What a client sends and receives.
 #[derive(Clone)]
@@ -38,14 +38,25 @@ pub struct Plan {
     pub clock: (f64, f64),
     /// Whether it asks for what it misses.
     pub nacks: bool,
-    /// The payload type of its VP8.
-    pub vp8: u8,
+    /// The payload type of its video.
+    pub video: u8,
+    /// What its video looks like on the wire.
+    pub form: Form,
 }
 
 impl Plan {
     /// Microphone, camera, and three pairs of slots.
     pub fn usual() -> Plan {
-        Plan { rids: vec![], publishes: true, pairs: 3, ssrc: None, clock: (0.0, 0.0), nacks: true, vp8: 96 }
+        Plan {
+            rids: vec![],
+            publishes: true,
+            pairs: 3,
+            ssrc: None,
+            clock: (0.0, 0.0),
+            nacks: true,
+            video: 96,
+            form: Form::Vp8,
+        }
     }
 
     /// The same with three simulcast layers.
@@ -74,6 +85,10 @@ pub struct Client {
     /// Requests for streams that are not its own.
     pub strays: u64,
     pub last_received: Option<Instant>,
+    /// ICE restarts so far.
+    pub generation: u64,
+    /// When it checks next.
+    pub check_at: Instant,
     key: u64,
     seed: u64,
     world: Instant,
@@ -82,7 +97,6 @@ pub struct Client {
     inbound: Option<Inbound>,
     outbound: Option<Outbound>,
     transport_sequence: u16,
-    check_at: Instant,
     report_at: Instant,
     nack_at: Instant,
     missing: BTreeMap<(u32, u64), Instant>,
@@ -107,6 +121,7 @@ impl Client {
                 })),
             }
         }
+        tracks.iter_mut().for_each(|track| track.form = plan.form);
         let slots = slots(&plan, key);
         Client {
             call,
@@ -125,6 +140,8 @@ impl Client {
             refused: 0,
             strays: 0,
             last_received: None,
+            generation: 0,
+            check_at: now,
             key,
             seed,
             world: now,
@@ -133,7 +150,6 @@ impl Client {
             inbound: None,
             outbound: None,
             transport_sequence: 0,
-            check_at: now,
             report_at: now + Duration::from_millis(300),
             nack_at: now,
             missing: BTreeMap::new(),
@@ -149,12 +165,12 @@ impl Client {
         if self.plan.publishes {
             let ssrc = self.tracks[0].ssrc;
             incoming.push(line("mic", Kind::Audio, opus(111), &[(ssrc, None)], &[]));
-            let video = &self.tracks[1];
-            let ssrcs = if self.plan.rids.is_empty() { vec![(video.ssrc, Some(video.rtx_ssrc))] } else { vec![] };
-            incoming.push(line("cam", Kind::Video, vp8(self.plan.vp8), &ssrcs, &self.plan.rids));
+            let camera = &self.tracks[1];
+            let ssrcs = if self.plan.rids.is_empty() { vec![(camera.ssrc, Some(camera.rtx_ssrc))] } else { vec![] };
+            incoming.push(line("cam", Kind::Video, video(&self.plan), &ssrcs, &self.plan.rids));
         }
         Session {
-            ice: self.ice(),
+            ice: self.ice(self.generation),
             fingerprint: digest.as_ref().try_into().unwrap(),
             extensions: EXTENSIONS,
             incoming,
@@ -162,11 +178,12 @@ impl Client {
         }
     }
 
-    pub fn ice(&self) -> IceParameters {
+    /// Its credentials after so many restarts.
+    fn ice(&self, generation: u64) -> IceParameters {
         IceParameters {
-            local_ufrag: ArrayString::from(&format!("u{:07}", self.key)).unwrap(),
-            local_pwd: Zeroizing::new(format!("password-of-participant-{}", self.key)),
-            remote_ufrag: "them".into(),
+            local_ufrag: ArrayString::from(&format!("u{generation}{:06}", self.key)).unwrap(),
+            local_pwd: Zeroizing::new(format!("password-{generation}-of-participant-{}", self.key)),
+            remote_ufrag: format!("them{generation}"),
         }
     }
 
@@ -250,12 +267,19 @@ impl Client {
 
     /// An authentic, nominating check.
     pub fn check(&self) -> Vec<u8> {
-        let ice = self.ice();
+        self.check_of(self.generation, true)
+    }
+
+    /// An authentic check under the credentials of a generation.
+    pub fn check_of(&self, generation: u64, nominates: bool) -> Vec<u8> {
+        let ice = self.ice(generation);
         let mut message = Message::builder_request(BINDING, MessageWriteVec::new());
         let name = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
         message.add_attribute(&Username::new(&name).unwrap()).unwrap();
         message.add_attribute(&RawAttribute::new(AttributeType::new(0x802a), &[7; 8])).unwrap();
-        message.add_attribute(&RawAttribute::new(AttributeType::new(0x0025), &[])).unwrap();
+        if nominates {
+            message.add_attribute(&RawAttribute::new(AttributeType::new(0x0025), &[])).unwrap();
+        }
         let key: IntegrityKey = ShortTermCredentials::new(ice.local_pwd.to_string()).make_key();
         message.add_message_integrity_with_key(&key, IntegrityAlgorithm::Sha1).unwrap();
         message.add_fingerprint().unwrap();
@@ -286,7 +310,7 @@ impl Client {
             outbound: self.outbound.as_mut().unwrap(),
             transport_sequence: &mut self.transport_sequence,
             audio: 111,
-            video: self.plan.vp8,
+            video: self.plan.video,
         };
         (hop, &mut self.tracks[place], self.world)
     }
@@ -339,11 +363,12 @@ impl Client {
             index = nearest_sequence(highest, u16::from_be_bytes([payload[0], payload[1]]));
             payload = &payload[2..];
         }
-        let Some(mut arrived) = Arrived::read(slot.kind, payload) else { return };
+        let arrived = Arrived::read(codec.name, payload);
+        self.note_order(key, index, now);
+        let Some(mut arrived) = arrived else { return };
         (arrived.at, arrived.slot, arrived.index, arrived.repaired) = (now, key, index, repaired);
         (arrived.timestamp, arrived.marker) = (packet.timestamp(), packet.marker());
         arrived.mid = String::from_utf8(packet.extension(1).unwrap().to_vec()).unwrap();
-        self.note_order(key, index, now);
         // A retransmission and the late original may both come; SRTP has refused every other repetition.
         if self.seen.insert((key, index)) {
             self.arrived.push(arrived);
@@ -439,8 +464,9 @@ fn opus(payload_type: u8) -> Codec {
     Codec { name: CodecName::Opus, payload_type, rtx_payload_type: None, nack: false }
 }
 
-fn vp8(payload_type: u8) -> Codec {
-    Codec { name: CodecName::Vp8, payload_type, rtx_payload_type: Some(payload_type + 1), nack: true }
+fn video(plan: &Plan) -> Codec {
+    let (name, payload_type) = (plan.form.codec(), plan.video);
+    Codec { name, payload_type, rtx_payload_type: Some(payload_type + 1), nack: true }
 }
 
 fn line(mid: &str, kind: Kind, codec: Codec, ssrcs: &[(Ssrc, Option<Ssrc>)], rids: &[&str]) -> Incoming {
@@ -460,7 +486,7 @@ fn slots(plan: &Plan, key: u64) -> Vec<Slot> {
         let mid = |letter: char| Mid::from(&format!("{letter}{pair}")).unwrap();
         let codecs = ArrayVec::from_iter([opus(109)]);
         slots.push(Slot { mid: mid('a'), kind: Kind::Audio, codecs, ssrc: ssrc(pair, 0), rtx_ssrc: None });
-        let codecs = ArrayVec::from_iter([vp8(plan.vp8)]);
+        let codecs = ArrayVec::from_iter([video(plan)]);
         let rtx_ssrc = Some(ssrc(pair, 2));
         slots.push(Slot { mid: mid('v'), kind: Kind::Video, codecs, ssrc: ssrc(pair, 1), rtx_ssrc });
     }

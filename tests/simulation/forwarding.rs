@@ -126,8 +126,8 @@ fn a_publisher_that_changes_its_ssrc_goes_on_in_the_same_slot() {
 fn each_receiver_gets_its_own_payload_types() {
     let mut world = World::new(6);
     world.open(1);
-    world.join(1, Plan { vp8: 96, ..Plan::usual() });
-    world.join(1, Plan { vp8: 100, ..Plan::usual() });
+    world.join(1, Plan { video: 96, ..Plan::usual() });
+    world.join(1, Plan { video: 100, ..Plan::usual() });
     world.bind_pair(0, 0, Some(1));
     world.bind_pair(1, 0, Some(0));
     world.run_ms(2_000);

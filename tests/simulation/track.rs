@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sotto::rtp::header::{Header, MAX_HEADER_LEN};
-use sotto::session::{ExtensionIds, Kind, Mid, Rid, Ssrc};
+use sotto::rtp::{vp8, vp9};
+use sotto::session::{CodecName, ExtensionIds, Kind, Mid, Rid, Ssrc};
 use sotto::transport::srtp::Outbound;
 
 /// The numbering of every client.
@@ -24,10 +25,47 @@ pub const EXTENSIONS: ExtensionIds = ExtensionIds {
 /// Packets that carry MID and RID, as Chromium does.
 const NAMED: u64 = 10;
 
+/// What a track's video looks like on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Picture identifier and TL0PICIDX, as Chromium with simulcast.
+    Vp8,
+    /// A descriptor of one byte, as Chromium without temporal layers.
+    Vp8Bare,
+    /// Non-flexible mode.
+    Vp9,
+    /// Flexible mode, which has no TL0PICIDX.
+    Vp9Flexible,
+}
+
+impl Form {
+    pub fn codec(self) -> CodecName {
+        match self {
+            Form::Vp8 | Form::Vp8Bare => CodecName::Vp8,
+            Form::Vp9 | Form::Vp9Flexible => CodecName::Vp9,
+        }
+    }
+
+    /// The descriptor of part `part` of `count`, with VP8's payload header.
+    fn descriptor(self, key: bool, picture: u16, (part, count): (u32, u32)) -> Vec<u8> {
+        let ([high, low], tl0) = (picture.to_be_bytes(), picture as u8);
+        let (begins, inter) = (u8::from(part == 0), u8::from(!key));
+        let of_vp9 = 0xa0 | inter << 6 | begins << 3 | u8::from(part + 1 == count) << 2;
+        match self {
+            Form::Vp8 => vec![0x80 | begins << 4, 0xe0, 0x80 | high, low, tl0, 0, inter],
+            Form::Vp8Bare => vec![begins << 4, inter],
+            Form::Vp9 => vec![of_vp9, 0x80 | high, low, 0, tl0],
+            Form::Vp9Flexible if key => vec![of_vp9 | 0x10, 0x80 | high, low, 0],
+            Form::Vp9Flexible => vec![of_vp9 | 0x10, 0x80 | high, low, 0, 1 << 1],
+        }
+    }
+}
+
 /// One encoding on its way out.
 pub struct Outgoing {
     pub mid: Mid,
     pub kind: Kind,
+    pub form: Form,
     pub rid: Option<Rid>,
     pub ssrc: Ssrc,
     pub rtx_ssrc: Ssrc,
@@ -64,8 +102,10 @@ pub struct Arrived {
     pub source_index: u64,
     /// Microseconds since the world began.
     pub captured: u64,
+    pub kind: Kind,
     pub key: bool,
     pub picture: Option<u16>,
+    pub tl0: Option<u8>,
     pub repaired: bool,
     pub mid: String,
 }
@@ -76,6 +116,7 @@ impl Outgoing {
         Outgoing {
             mid: Mid::from(mid).unwrap(),
             kind,
+            form: Form::Vp8,
             rid: rid.map(|rid| Rid::from(rid).unwrap()),
             ssrc: Ssrc(ssrc),
             rtx_ssrc: Ssrc(ssrc + 1),
@@ -125,7 +166,7 @@ impl Outgoing {
         for part in 0..count {
             let marker = self.kind == Kind::Video && part + 1 == count;
             let captured = (now - world).as_micros() as u64;
-            let payload = self.payload(key, part == 0, captured);
+            let payload = self.payload(key, (part, count), captured);
             self.send(self.next, timestamp, marker, &payload, hop, send);
             self.sent.insert(self.next, Sent { timestamp, marker, payload });
             self.next += 1;
@@ -133,6 +174,17 @@ impl Outgoing {
         while self.sent.len() > 500 {
             self.sent.pop_first();
         }
+    }
+
+    /// Sends a packet of nothing but padding, in the stream itself or in that of its retransmissions.
+    pub fn padding(&mut self, repair: bool, now: Instant, hop: &mut Hop<'_>, send: &mut Vec<Vec<u8>>) {
+        let next = if repair { &mut self.rtx_next } else { &mut self.next };
+        let index = *next;
+        *next += 1;
+        let ssrc = if repair { self.rtx_ssrc } else { self.ssrc };
+        let payload_type = hop.payload_type(self.kind) + u8::from(repair);
+        let timestamp = self.timestamp_at(now);
+        hop.send_padding(index, &Header { marker: false, payload_type, sequence: index as u16, timestamp, ssrc }, send);
     }
 
     /// Answers a NACK.
@@ -173,12 +225,10 @@ impl Outgoing {
         }
     }
 
-    fn payload(&self, key: bool, begins: bool, captured: u64) -> Vec<u8> {
+    fn payload(&self, key: bool, part: (u32, u32), captured: u64) -> Vec<u8> {
         let mut payload = Vec::new();
         if self.kind == Kind::Video {
-            let [high, low] = self.picture.to_be_bytes();
-            let start = if begins { 0x90 } else { 0x80 };
-            payload.extend_from_slice(&[start, 0xe0, 0x80 | high, low, self.picture as u8, 0, u8::from(!key)]);
+            payload.extend(self.form.descriptor(key, self.picture, part));
         }
         payload.extend_from_slice(&self.ssrc.0.to_be_bytes());
         payload.extend_from_slice(&self.next.to_be_bytes());
@@ -197,6 +247,20 @@ pub struct Hop<'a> {
 }
 
 impl Hop<'_> {
+    /// Sends 224 bytes of padding and nothing else (RFC 3550, section 5.1).
+    fn send_padding(&mut self, index: u64, header: &Header, send: &mut Vec<Vec<u8>>) {
+        let sequence = self.transport_sequence.to_be_bytes();
+        *self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        let mut bytes = [0; MAX_HEADER_LEN];
+        let length = header.write([(4, &sequence[..])], &mut bytes).unwrap();
+        bytes[0] |= 0x20;
+        let mut padding = [0; 224];
+        padding[223] = 224;
+        let mut packet = Vec::new();
+        self.outbound.protect_rtp(index, &bytes[..length], &padding, &mut packet).unwrap();
+        send.push(packet);
+    }
+
     fn payload_type(&self, kind: Kind) -> u8 {
         if kind == Kind::Audio { self.audio } else { self.video }
     }
@@ -228,15 +292,28 @@ impl Hop<'_> {
 }
 
 impl Arrived {
-    /// Reads what a slot was sent; `payload` without a retransmission's original sequence number.
-    pub fn read(kind: Kind, payload: &[u8]) -> Option<Arrived> {
-        let (descriptor, rest) = if kind == Kind::Video { payload.split_at_checked(7)? } else { (&[][..], payload) };
+    /// Reads what a slot was sent; `payload` without a retransmission's original sequence number. Padding is nothing.
+    pub fn read(codec: CodecName, payload: &[u8]) -> Option<Arrived> {
+        if payload.is_empty() {
+            return None;
+        }
+        let (kind, length, key, picture, tl0) = match codec {
+            CodecName::Opus => (Kind::Audio, 0, false, None, None),
+            CodecName::Vp8 => {
+                let read = vp8::Descriptor::parse(payload).unwrap();
+                (Kind::Video, read.len + 1, read.key_frame, read.picture_id, read.tl0_index)
+            }
+            CodecName::Vp9 => {
+                let read = vp9::Descriptor::parse(payload).unwrap();
+                (Kind::Video, read.len, read.key_frame, read.picture_id, read.tl0_index)
+            }
+        };
+        let picture = picture.map(|picture| picture.value);
+        let rest = &payload[length..];
         let source = u32::from_be_bytes(rest.get(..4)?.try_into().ok()?);
         let source_index = u64::from_be_bytes(rest.get(4..12)?.try_into().ok()?);
         let captured = u64::from_be_bytes(rest.get(12..20)?.try_into().ok()?);
         assert!(rest[20..].iter().all(|&byte| byte == source_index as u8), "the payload is whole");
-        let picture = (kind == Kind::Video).then(|| u16::from_be_bytes([descriptor[2] & 0x7f, descriptor[3]]));
-        let key = kind == Kind::Video && descriptor[0] == 0x90 && descriptor[6] & 1 == 0;
         Some(Arrived {
             at: Instant::now(),
             slot: 0,
@@ -246,8 +323,10 @@ impl Arrived {
             source,
             source_index,
             captured,
+            kind,
             key,
             picture,
+            tl0,
             repaired: false,
             mid: String::new(),
         })

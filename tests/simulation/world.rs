@@ -1,7 +1,7 @@
 //! Relay, clients and the network between them, in virtual time.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use sotto::relay::command::{CallKey, Command, Event, ParticipantKey, Source};
 use sotto::relay::outbox::{Outbox, Path};
 use sotto::relay::{Config, Datagram, Relay};
-use sotto::session::Mid;
+use sotto::session::{Kind, Mid};
 use sotto::transport::dtls::Certificate;
 
 use crate::allocation;
@@ -51,6 +51,8 @@ pub struct World {
     pub down: Network,
     /// Allocations while the relay handled datagrams.
     pub allocated: u64,
+    /// Media datagrams that left for an address.
+    pub media_to: HashMap<SocketAddr, u64>,
     /// Every datagram that reached the relay from a client, while recording.
     pub recording: Option<Vec<(usize, Vec<u8>)>>,
     flights: BinaryHeap<Reverse<Flight>>,
@@ -86,6 +88,7 @@ impl World {
             up: Network::GOOD,
             down: Network::GOOD,
             allocated: 0,
+            media_to: HashMap::new(),
             recording: None,
             flights: BinaryHeap::new(),
             launched: 0,
@@ -126,6 +129,13 @@ impl World {
             assert!(client.is_connected(), "every handshake is done within a second");
         }
         world
+    }
+
+    /// Hands the relay the session that the client has now.
+    pub fn renegotiate(&mut self, client: usize) {
+        let session = Box::new(self.clients[client].session());
+        let (call, participant) = (CallKey(self.clients[client].call), ParticipantKey(client as u64));
+        self.command(Command::Negotiated { call, participant, session });
     }
 
     /// Points a pair of slots at another client's microphone and camera.
@@ -192,10 +202,15 @@ impl World {
                 let same_frame = before.timestamp == after.timestamp;
                 assert_eq!(same_frame, before.captured == after.captured);
                 assert!(!same_frame || before.picture == after.picture);
-            } else if let Some(picture) = after.picture {
+            } else if after.kind == Kind::Video {
                 assert!(after.key || steps > 1, "another source begins with a key frame");
-                let advance = picture.wrapping_sub(before.picture.unwrap()) & 0x7fff;
-                assert!(u64::from(advance) <= steps && advance > 0, "pictures go on without a gap: {advance}");
+            }
+            let (Some(picture), Some(previous)) = (after.picture, before.picture) else { continue };
+            let advance = picture.wrapping_sub(previous) & 0x7fff;
+            let another = before.source != after.source;
+            assert!(!another || (u64::from(advance) <= steps && advance > 0), "pictures go on: {advance}");
+            if let (Some(tl0), Some(previous)) = (after.tl0, before.tl0) {
+                assert_eq!(tl0.wrapping_sub(previous), advance as u8, "every picture is of the lowest temporal layer");
             }
         }
     }
@@ -249,6 +264,7 @@ impl World {
         let now = self.now;
         self.events.extend(self.out.events.drain(..).map(|event| (now, event)));
         for (remote, bytes) in sent {
+            *self.media_to.entry(remote).or_default() += u64::from(bytes[0] >= 128 && !(192..224).contains(&bytes[1]));
             if let Some(client) = self.clients.iter().position(|client| client.address == remote) {
                 self.launch(false, client, remote, bytes);
             }
