@@ -7,6 +7,7 @@
 
 mod allocation;
 mod client;
+mod codecs;
 mod feedback;
 mod forwarding;
 mod hostile;
