@@ -115,9 +115,12 @@ impl Call {
         };
         let asks = publication.nack();
         let layer = &mut publication.layers[stream.layer];
+        let last = layer.reception.last_arrival();
         if !layer.reception.receive(incoming.index, incoming.timestamp, incoming.arrived) {
             return context.drop(Drop::Replay);
         }
+        publication.keep_pace(stream.layer, incoming.timestamp, last, incoming.arrived);
+        let layer = &mut publication.layers[stream.layer];
         let lost = asks && layer.nacks.receive(incoming.index, context.now).given_up;
         if let Some(at) = layer.nacks.deadline() {
             let owner = publication.owner;

@@ -1,6 +1,6 @@
 //! A published track: one sending m-line of a participant, its simulcast layers and who receives it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
@@ -9,7 +9,7 @@ use crate::session::{Codec, Incoming, Kind, Ssrc};
 use super::cache::Cache;
 use super::clock::StreamClock;
 use super::keyframe::KeyFrames;
-use super::layer::{self, Arrivals, LAYERS};
+use super::layer::{self, Arrivals, LAYERS, Pace};
 use super::nack::Nacks;
 use super::reception::Reception;
 use super::rewrite::Origin;
@@ -36,6 +36,8 @@ pub struct Layer {
     pub serial: u64,
     /// Order, loss and jitter.
     pub reception: Reception,
+    /// Whether it keeps step with the lowest layer.
+    pub pace: Pace,
     /// What is missing.
     pub nacks: Nacks,
     /// Key-frame requests. They outlive a change of SSRC, so that changing it evades no throttle.
@@ -93,11 +95,20 @@ impl Publication {
         self.line.codecs.iter().any(|codec| codec.nack)
     }
 
+    /// Notes a packet of a layer; `last` is when the one before it arrived.
+    pub fn keep_pace(&mut self, layer: usize, timestamp: u32, last: Option<Instant>, arrived: Instant) {
+        let silence = last.map_or(Duration::MAX, |last| arrived.saturating_duration_since(last));
+        let another = self.layers[layer].pace.arrived(timestamp, silence);
+        if another && layer == 0 {
+            self.layers[1..].iter_mut().for_each(|layer| layer.pace.miss());
+        }
+    }
+
     /// The layer that a receiver should be sent.
     pub fn wanted_layer(&self, current: Option<Origin>, now: Instant) -> Option<usize> {
         let mut arrivals: Arrivals = [None; LAYERS];
         for (arrival, layer) in arrivals.iter_mut().zip(&self.layers) {
-            *arrival = layer.reception.last_arrival();
+            *arrival = layer.reception.last_arrival().filter(|_| !layer.pace.is_behind());
         }
         layer::choose(&arrivals, current.map(|origin| origin.layer), now)
     }
@@ -110,6 +121,7 @@ impl Layer {
             rtx_ssrc: None,
             serial: 0,
             reception: Reception::new(clock_rate),
+            pace: Pace::default(),
             nacks: Nacks::new(),
             key_frames: KeyFrames::default(),
             cache: Cache::default(),
@@ -123,6 +135,7 @@ impl Layer {
         self.ssrc = Some(ssrc);
         self.serial = serial;
         self.reception = Reception::new(self.clock_rate);
+        self.pace = Pace::default();
         self.nacks = Nacks::new();
         self.cache.clear();
         self.clock = None;

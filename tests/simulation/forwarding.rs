@@ -1,6 +1,7 @@
 //! Who is forwarded to whom, and that numbers never break.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use crate::client::Plan;
 use crate::track::Arrived;
@@ -91,8 +92,14 @@ fn the_best_arriving_layer_is_forwarded_and_switches_only_at_key_frames() {
     let shown = |world: &World| world.clients[0].slot("v0").last().unwrap().source;
     assert_eq!(shown(&world), layer(&world, 3));
     world.clients[1].tracks[3].active = false;
+    let stopped = world.now;
     world.run_ms(1_000);
     assert_eq!(shown(&world), layer(&world, 2), "a layer that stops is left");
+    let slot = world.clients[0].slot("v0");
+    let next = slot.iter().find(|arrived| arrived.source == layer(&world, 2) && arrived.at > stopped).unwrap();
+    let freeze = (next.at - stopped).as_millis();
+    // Six frames, then 80 ms for the key frame to be asked for and to come.
+    assert!((200..350).contains(&freeze), "after {freeze} ms");
     world.clients[1].tracks[3].active = true;
     world.clients[1].tracks[3].wants_key = false;
     world.run_ms(1_000);
@@ -103,6 +110,19 @@ fn the_best_arriving_layer_is_forwarded_and_switches_only_at_key_frames() {
     for two in slot.windows(2).filter(|two| two[0].source != two[1].source) {
         assert!(two[1].key);
     }
+}
+
+#[test]
+fn a_layer_of_fewer_frames_a_second_is_not_left_between_them() {
+    let mut world = World::call_of(8, 2, || Plan { pairs: 1, ..Plan::simulcast() });
+    world.clients[1].tracks[3].interval = Duration::from_millis(250);
+    world.run_ms(2_000);
+    let (settled, plis) = (world.now, world.relay.counters().plis_sent);
+    world.run_ms(5_000);
+    let top = world.clients[1].tracks[3].ssrc.0;
+    let slot = world.clients[0].slot("v0");
+    assert!(slot.iter().filter(|arrived| arrived.at > settled).all(|arrived| arrived.source == top));
+    assert_eq!(world.relay.counters().plis_sent, plis);
 }
 
 #[test]

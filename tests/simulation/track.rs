@@ -76,6 +76,8 @@ pub struct Outgoing {
     pub key_frames: u32,
     pub plis: Vec<Instant>,
     pub due: Instant,
+    /// Between two frames.
+    pub interval: Duration,
     rtx_next: u64,
     picture: u16,
     timestamp_base: u32,
@@ -127,6 +129,7 @@ impl Outgoing {
             key_frames: 0,
             plis: Vec::new(),
             due: now,
+            interval: Duration::from_micros(if kind == Kind::Audio { 20_000 } else { 33_333 }),
             rtx_next: seed % 1000,
             picture: seed as u16,
             timestamp_base: (seed >> 20) as u32,
@@ -152,7 +155,7 @@ impl Outgoing {
     /// Sends the frame that is due.
     pub fn frame(&mut self, world: Instant, now: Instant, hop: &mut Hop<'_>, send: &mut Vec<Vec<u8>>) {
         let key = std::mem::take(&mut self.wants_key) && self.kind == Kind::Video;
-        self.due += Duration::from_micros(if self.kind == Kind::Audio { 20_000 } else { 33_333 });
+        self.due += self.interval;
         self.key_frames += u32::from(key);
         let count = if self.kind == Kind::Audio {
             1
