@@ -1,4 +1,5 @@
 //! Peers made of the `webrtc` crate, which shares no code with the relay, meet on the real binary over loopback.
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
 #[path = "interop/impair.rs"]
 mod impair;

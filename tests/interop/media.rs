@@ -110,7 +110,7 @@ fn picture_packet(frame: u64, part: u64, count: u64) -> Packet {
     let start = if part == 0 { 0x10 } else { 0 };
     let mut payload = vec![0x80 | start, 0x80];
     payload.extend_from_slice(&picture_id.to_be_bytes());
-    payload.push(u8::from(frame % KEY_EVERY != 0)); // VP8's own first bit: 0 is a key frame
+    payload.push(u8::from(!frame.is_multiple_of(KEY_EVERY))); // VP8's own first bit: 0 is a key frame
     payload.extend_from_slice(&opaque(count, PICTURE_BYTES));
     Packet { header, payload: Bytes::from(payload) }
 }
