@@ -21,6 +21,9 @@ mod allocation;
 #[path = "../tests/simulation/client.rs"]
 mod client;
 #[allow(dead_code)]
+#[path = "../tests/simulation/handshake.rs"]
+mod handshake;
+#[allow(dead_code)]
 #[path = "../tests/simulation/track.rs"]
 mod track;
 #[allow(dead_code)]

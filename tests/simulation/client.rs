@@ -3,20 +3,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrayvec::{ArrayString, ArrayVec};
-use aws_lc_rs::digest;
-use dimpl::certificate::generate_self_signed_certificate;
-use dimpl::{Config, Dtls, DtlsCertificate, Output, SrtpProfile};
 use sotto::rtp::header::Packet;
 use sotto::rtp::rtcp::feedback::write_nack;
 use sotto::rtp::rtcp::report::{ReportBlock, SenderInfo, write_receiver_report, write_sender_report};
 use sotto::rtp::rtcp::{self, Compound};
 use sotto::rtp::sequence::nearest_sequence;
 use sotto::session::{Codec, CodecName, IceParameters, Incoming, Kind, Mid, Rid, Session, Slot, Ssrc};
-use sotto::transport::srtp::{Inbound, Outbound, Profile, SrtpKeys};
+use sotto::transport::srtp::{Inbound, Outbound};
 use stun_types::attribute::{AttributeType, RawAttribute, Username};
 use stun_types::message::{
     BINDING, IntegrityAlgorithm, IntegrityKey, Message, MessageWrite, MessageWriteExt, MessageWriteVec,
@@ -24,6 +20,7 @@ use stun_types::message::{
 };
 use zeroize::Zeroizing;
 
+use crate::handshake::Handshake;
 use crate::track::{Arrived, EXTENSIONS, Form, Hop, Outgoing};
 
 /// What a client sends and receives.
@@ -42,6 +39,8 @@ pub struct Plan {
     pub video: u8,
     /// What its video looks like on the wire.
     pub form: Form,
+    /// Whether it offers no SRTP profile but AES-CM.
+    pub aes_cm: bool,
 }
 
 impl Plan {
@@ -56,6 +55,7 @@ impl Plan {
             nacks: true,
             video: 96,
             form: Form::Vp8,
+            aes_cm: false,
         }
     }
 
@@ -92,8 +92,7 @@ pub struct Client {
     key: u64,
     seed: u64,
     world: Instant,
-    dtls: Dtls,
-    dtls_timer: Option<Instant>,
+    handshake: Handshake,
     inbound: Option<Inbound>,
     outbound: Option<Outbound>,
     transport_sequence: u16,
@@ -107,9 +106,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(call: u64, key: u64, address: SocketAddr, plan: Plan, now: Instant, seed: u64) -> Self {
-        let config = Arc::new(Config::default());
-        let mut dtls = Dtls::new_12(config, identity().clone(), now);
-        dtls.set_active(true);
+        let handshake = Handshake::new(plan.aes_cm, now);
         let ssrc = plan.ssrc.unwrap_or(seed as u32 & 0xffff_fff0);
         let mut tracks = Vec::new();
         if plan.publishes {
@@ -145,8 +142,7 @@ impl Client {
             key,
             seed,
             world: now,
-            dtls,
-            dtls_timer: Some(now),
+            handshake,
             inbound: None,
             outbound: None,
             transport_sequence: 0,
@@ -160,7 +156,6 @@ impl Client {
     }
 
     pub fn session(&self) -> Session {
-        let digest = digest::digest(&digest::SHA256, &identity().certificate);
         let mut incoming = Vec::new();
         if self.plan.publishes {
             let ssrc = self.tracks[0].ssrc;
@@ -171,7 +166,7 @@ impl Client {
         }
         Session {
             ice: self.ice(self.generation),
-            fingerprint: digest.as_ref().try_into().unwrap(),
+            fingerprint: self.handshake.fingerprint(),
             extensions: EXTENSIONS,
             incoming,
             slots: self.slots.clone(),
@@ -206,7 +201,7 @@ impl Client {
         }
         let frames = self.tracks.iter().filter(|_| self.is_connected()).map(|track| track.due);
         let nack = (!self.missing.is_empty()).then_some(self.nack_at);
-        let own = [Some(self.check_at), self.dtls_timer, self.is_connected().then_some(self.report_at), nack];
+        let own = [Some(self.check_at), self.handshake.deadline(), self.is_connected().then_some(self.report_at), nack];
         frames.chain(own.into_iter().flatten()).min()
     }
 
@@ -220,10 +215,7 @@ impl Client {
             self.check_at = now + Duration::from_millis(2_500);
             send.push(self.check());
         }
-        if self.dtls_timer.is_some_and(|at| at <= now) {
-            self.dtls.handle_timeout(now).unwrap();
-        }
-        self.poll_dtls(now, send);
+        self.poll_handshake(now, send);
         if !self.is_connected() {
             return;
         }
@@ -254,11 +246,10 @@ impl Client {
         match bytes[0] {
             0..=3 => {}
             20..=63 => {
-                let _ = self.dtls.handle_packet(&bytes);
+                self.handshake.receive(now, &bytes);
                 let mut send = Vec::new();
-                self.poll_dtls(now, &mut send);
+                self.poll_handshake(now, &mut send);
                 self.pending.extend(send);
-                self.dtls_timer = Some(now);
             }
             _ if (192..224).contains(&bytes[1]) => self.receive_rtcp(now, &mut bytes),
             _ => self.receive_rtp(now, &mut bytes),
@@ -315,29 +306,11 @@ impl Client {
         (hop, &mut self.tracks[place], self.world)
     }
 
-    fn poll_dtls(&mut self, now: Instant, send: &mut Vec<Vec<u8>>) {
-        let mut buffer = [0; 4096];
-        loop {
-            match self.dtls.poll_output(&mut buffer) {
-                Output::Packet(datagram) => send.push(datagram.to_vec()),
-                Output::KeyingMaterial(material, profile) => {
-                    assert!(profile != SrtpProfile::AES128_CM_SHA1_80, "the hop settles on AES-GCM");
-                    let profile = match profile {
-                        SrtpProfile::AEAD_AES_128_GCM => Profile::Aes128Gcm,
-                        _ => Profile::Aes256Gcm,
-                    };
-                    let keys = SrtpKeys::from_exporter(profile, &material, true).unwrap();
-                    self.inbound = Some(Inbound::new(profile, &keys.inbound));
-                    self.outbound = Some(Outbound::new(profile, &keys.outbound));
-                    self.tracks.iter_mut().for_each(|track| track.due = now);
-                }
-                Output::Timeout(at) => {
-                    self.dtls_timer = Some(at);
-                    return;
-                }
-                _ => {}
-            }
-        }
+    fn poll_handshake(&mut self, now: Instant, send: &mut Vec<Vec<u8>>) {
+        let Some(keys) = self.handshake.poll(now, send) else { return };
+        self.inbound = Some(Inbound::new(keys.profile, &keys.inbound));
+        self.outbound = Some(Outbound::new(keys.profile, &keys.outbound));
+        self.tracks.iter_mut().for_each(|track| track.due = now);
     }
 
     fn receive_rtp(&mut self, now: Instant, bytes: &mut [u8]) {
@@ -453,11 +426,6 @@ impl Client {
         }
         self.pending.extend(send);
     }
-}
-
-fn identity() -> &'static DtlsCertificate {
-    static IDENTITY: OnceLock<DtlsCertificate> = OnceLock::new();
-    IDENTITY.get_or_init(|| generate_self_signed_certificate().unwrap())
 }
 
 fn opus(payload_type: u8) -> Codec {

@@ -10,6 +10,7 @@ mod client;
 mod codecs;
 mod feedback;
 mod forwarding;
+mod handshake;
 mod hostile;
 mod membership;
 mod track;

@@ -7,7 +7,7 @@ use sotto::relay::command::{CallKey, Command, Disconnect, Event, ParticipantKey}
 use sotto::relay::counters::Drop;
 
 use crate::client::{Client, Plan};
-use crate::world::World;
+use crate::world::{Network, World};
 
 #[test]
 fn a_dead_client_is_sent_nothing_after_its_consent_expired() {
@@ -188,4 +188,32 @@ fn an_address_that_is_somebodys_is_not_given_to_another() {
     let before = world.clients[0].slot("v0").len();
     world.run_ms(1_000);
     assert!(world.clients[0].slot("v0").len() > before + 50, "the owner of the address goes on");
+}
+
+#[test]
+fn hops_of_different_profiles_meet_in_one_call() {
+    let mut world = World::new(48);
+    world.open(1);
+    for aes_cm in [true, false, false] {
+        world.join(1, Plan { aes_cm, ..Plan::usual() });
+    }
+    for receiver in 0..3 {
+        for pair in 0..2 {
+            world.bind_pair(receiver, pair, Some((receiver + 1 + pair) % 3));
+        }
+    }
+    world.run_ms(1_000);
+    assert!(world.clients.iter().all(|client| client.is_connected() && client.refused == 0));
+    (world.up, world.down) = (Network::BAD, Network::BAD);
+    world.run_ms(3_000);
+    (world.up, world.down) = (Network::GOOD, Network::GOOD);
+    world.run_ms(1_000);
+    assert_eq!(world.relay.counters().drops[Drop::Authentication as usize], 0);
+    for receiver in 0..3 {
+        for pair in 0..2 {
+            let slot = world.clients[receiver].slot(&format!("v{pair}"));
+            World::assert_sound(&slot);
+            assert!(slot.len() > 350 && slot.iter().any(|arrived| arrived.repaired), "{}", slot.len());
+        }
+    }
 }
