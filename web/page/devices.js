@@ -49,6 +49,9 @@ export class Devices extends EventTarget {
     for (const select of selects()) {
       const kind = /** @type {DeviceKind} */ (select.dataset.device);
       const usable = devices.filter((device) => device.kind === kind && device.deviceId !== '');
+      // What was chosen and then pulled out would only fail to open.
+      const chosen = this.chosen[kind];
+      if (chosen && !usable.some(({ deviceId }) => deviceId === chosen)) delete this.chosen[kind];
       const options = usable.map(({ deviceId, label }, index) =>
         new Option(label || `${NAMES[kind]} ${index + 1}`, deviceId, false, deviceId === this.chosen[kind]));
       const none = kind === 'audiooutput' ? 'As your system has it' : 'None found';

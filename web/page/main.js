@@ -73,7 +73,8 @@ async function getReady(fresh) {
   const name = el('name', HTMLInputElement);
   name.value ||= query.get('name') ?? '';
   showView('prejoin');
-  if (!matchMedia('(pointer: coarse)').matches) name.focus();
+  // On a touch screen the keyboard would rise over the preview.
+  (matchMedia('(pointer: coarse)').matches ? el('prejoin-title') : name).focus();
   await prejoin.open();
   if (query.get('autojoin') === '1' && name.value) await join();
 }
@@ -107,8 +108,8 @@ async function join() {
 function enter(call) {
   if (links === null) return;
   showView('call');
-  document.title = 'In a call · Sotto';
-  room = new Room(call, devices, links.invite);
+  room = new Room(call, devices, links.invite, links.host === null);
+  el('call-title').focus();
   call.addEventListener('state', (event) => {
     const { state, reason } = /** @type {CustomEvent} */ (event).detail;
     if (state !== 'ended') return;
@@ -140,7 +141,9 @@ function forgot() {
     'This page takes the secret out of the address bar and keeps it in memory only, so a reload forgets it. ' +
     'Open the link that you were sent once more.';
   el('again').hidden = true;
+  document.title = 'Open the link again · Sotto';
   showView('ended');
+  el('ended-title').focus();
 }
 
 el('create').addEventListener('click', async () => {
@@ -166,7 +169,9 @@ el('again').addEventListener('click', () => void getReady(false));
 addEventListener('hashchange', () => {
   const link = linkIn(location.href);
   history.replaceState(null, '', location.pathname + location.search);
-  if (room === null && link !== null) void openLink(link);
+  if (link === null || link === links?.host || link === links?.invite) return;
+  if (room) room.refuseLink();
+  else void openLink(link);
 });
 
 void stateWhatIsKept();
@@ -177,5 +182,6 @@ if (location.hash.length > 1) {
 } else if (location.pathname === '/c') {
   forgot();
 } else {
+  document.title = 'Sotto';
   showView('landing');
 }

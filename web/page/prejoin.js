@@ -110,7 +110,25 @@ export class Prejoin {
 
   /** @param {MediaStreamTrack} track */
   #add(track) {
-    this.#stream.addTrack(track);
+    const stream = this.#stream;
+    stream.addTrack(track);
+    track.addEventListener('ended', () => this.#lost(stream, track));
+  }
+
+  /**
+   * A device was pulled out, or its permission was taken back.
+   * @param {MediaStream} stream
+   * @param {MediaStreamTrack} track
+   */
+  #lost(stream, track) {
+    if (stream !== this.#stream || !stream.getTracks().includes(track)) return;
+    stream.removeTrack(track);
+    const source = track.kind === 'audio' ? 'microphone' : 'camera';
+    notice(el('device-problem'), {
+      title: `The ${source} was disconnected`,
+      text: `Turn the ${source} on again to use another one, or join without it.`,
+    });
+    this.#draw();
   }
 
   /** @param {'microphone' | 'camera'} source @returns {MediaStreamTrack | undefined} */

@@ -5,7 +5,7 @@ import { Security } from './security.js';
 import { listenForShortcuts } from './shortcuts.js';
 import { Stage } from './stage.js';
 import { announce, el, icon, text, within } from './view.js';
-import { deviceWords, reconnectingWords } from './words.js';
+import { aloneWords, deviceWords, reconnectingWords } from './words.js';
 
 /**
  * @typedef {import('../sdk/sotto.js').Call} Call
@@ -27,17 +27,25 @@ export class Room {
   /** @type {PanelName | null} */ #panel = null;
   /** @type {HTMLElement | null} */ #openedBy = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #notice;
+  /** Whether the browser holds sound back until somebody clicks. */ #silenced = false;
+  /** What we send, to tell a device that was pulled out from one that was turned off.
+   *  @type {Map<string, MediaStreamTrack>} */ #sent = new Map();
 
   /**
    * @param {Call} call
    * @param {Devices} devices
    * @param {string} invite The link to hand on.
+   * @param {boolean} invited Whether we came by an invite link.
    */
-  constructor(call, devices, invite) {
+  constructor(call, devices, invite, invited) {
     this.#call = call;
     this.#devices = devices;
     this.#invite = invite;
     el('invite', HTMLInputElement).value = invite;
+    const { title, text } = aloneWords(invited);
+    el('alone-title').textContent = title;
+    el('alone-text').textContent = text;
+    for (const source of /** @type {const} */ (['microphone', 'camera'])) this.#remember(source, call.localTrack(source));
     this.#stage = new Stage(el('stage'), call, (blocked) => this.#soundBlocked(blocked));
     this.#chat = new Chat(call, () => this.#panel === 'chat');
     this.#security = new Security(call);
@@ -55,6 +63,13 @@ export class Room {
     for (const dialog of document.querySelectorAll('dialog')) dialog.close();
     this.#chat.close();
     this.#stage.close();
+    // The page opened them, so nobody else turns their lights off.
+    for (const track of this.#sent.values()) track.stop();
+  }
+
+  /** Another link was opened in this tab. */
+  refuseLink() {
+    this.#passing('You are in a call. Leave it first, then open the other link.');
   }
 
   #listenToCall() {
@@ -74,9 +89,12 @@ export class Room {
       this.#draw();
       if (source === 'screen') announce(`${participant.name} ${track ? 'shares a screen' : 'stopped sharing'}.`);
     });
-    on('local', () => {
+    on('local', ({ source, track }) => {
       this.#stage.update(this.#call.self);
       this.#draw();
+      const before = this.#sent.get(source);
+      this.#remember(source, track);
+      if (track === null && before) void this.#unplugged(source, before);
     });
     on('speaking', ({ participant, speaking }) => this.#stage.speaking(participant, speaking));
     on('chat', ({ message, change }) => (change === 'new' ? this.#chat.added(message) : this.#chat.unsent(message)));
@@ -128,7 +146,9 @@ export class Room {
   }
 
   async #toggleCamera() {
-    await this.#call.setCamera(this.#call.camera ? false : await this.#devices.openCamera());
+    const off = this.#call.camera;
+    if (off) this.#sent.delete('camera');
+    await this.#call.setCamera(off ? false : await this.#devices.openCamera());
     announce(this.#call.camera ? 'Camera on.' : 'Camera off.');
   }
 
@@ -161,7 +181,9 @@ export class Room {
     if (kind === 'audiooutput') await this.#stage.speakThrough(id);
     else if (kind === 'videoinput' && this.#call.camera) {
       await this.#device('video', async () => {
-        this.#call.localTrack('camera')?.stop();
+        // Some systems open one camera at a time.
+        this.#sent.delete('camera');
+        await this.#call.setCamera(false);
         await this.#call.setCamera(await this.#devices.openCamera());
       });
     } else if (kind === 'audioinput' && this.#call.localTrack('microphone')) {
@@ -172,6 +194,35 @@ export class Room {
         await this.#call.setMicrophone(track);
         before?.stop();
       });
+    }
+  }
+
+  /**
+   * @param {string} source
+   * @param {MediaStreamTrack | null} track
+   */
+  #remember(source, track) {
+    if (source !== 'microphone' && source !== 'camera') return;
+    if (track) this.#sent.set(source, track);
+    else this.#sent.delete(source);
+  }
+
+  /**
+   * A device was pulled out. Another microphone takes over, as loud as the one before; no other camera does unasked.
+   * @param {string} source
+   * @param {MediaStreamTrack} before
+   */
+  async #unplugged(source, before) {
+    if (source === 'camera') return this.#passing('Your camera was disconnected. Turn the camera on to use another one.');
+    await this.#devices.list();
+    try {
+      const track = await this.#devices.openMicrophone();
+      track.enabled = before.enabled;
+      if (this.#until.signal.aborted) return track.stop();
+      await this.#call.setMicrophone(track);
+      this.#passing('Your microphone was disconnected, so another one is used.');
+    } catch {
+      this.#passing('Your microphone was disconnected: nobody hears you. Plug one in, then unmute.');
     }
   }
 
@@ -236,7 +287,7 @@ export class Room {
     el('alone').hidden = this.#call.participants.length > 0;
     const bad = this.#call.participants.some((participant) => participant.unverified.size > 0);
     el('open-security').toggleAttribute('data-bad', bad);
-    el('open-security').querySelector('use')?.setAttribute('href', `/page/icons.svg#${bad ? 'alert' : 'shield'}`);
+    el('open-security').querySelector('use')?.setAttribute('href', `#icon-${bad ? 'alert' : 'shield'}`);
     el('chip-text').textContent = bad ? 'Not all verified' : 'End-to-end encrypted';
   }
 
@@ -249,8 +300,10 @@ export class Room {
     const words = { connecting: 'Connecting', connected: 'Connected', reconnecting: 'Reconnecting', ended: 'Ended' };
     el('state').textContent = words[state];
     el('state').dataset.state = state;
+    document.title = `${state === 'connected' ? 'In a call' : words[state]} · Sotto`;
     if (state === 'reconnecting') this.#banner(reconnectingWords(reason));
     else if (closing !== undefined) this.#banner('The server is about to restart. You will be back by yourself.');
+    else if (this.#silenced) this.#offerSound();
     else if (state === 'connected') this.#banner('');
   }
 
@@ -275,8 +328,13 @@ export class Room {
 
   /** @param {boolean} blocked */
   #soundBlocked(blocked) {
-    if (!blocked) return this.#banner('');
-    this.#banner('Your browser holds the sound back until you click.', 'Play sound', () => void this.#stage.resume());
+    const changed = this.#silenced !== blocked;
+    this.#silenced = blocked;
+    if (changed) this.#drawBannerOfState();
+  }
+
+  #offerSound() {
+    this.#banner('Your browser holds the sound back until you ask for it.', 'Play sound', () => void this.#stage.resume());
   }
 
   /** @param {string} sentence */

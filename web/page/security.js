@@ -45,8 +45,8 @@ export class Security {
     el('code').hidden = groups.length === 0;
     el('code-help').textContent = groups.length === 0
       ? 'As soon as somebody else is here, you will both see the same thirty digits.'
-      : 'Read it to the others, or hold it up to the camera. If everybody has the same digits, nobody is in between: ' +
-        'not the server, and no one with another key. It changes whenever somebody comes or leaves.';
+      : 'Read these digits aloud to each other: if everybody has the same ones, nobody listens in between, not even ' +
+        'the server. They change whenever somebody comes or leaves.';
     const change = el('code-change');
     change.hidden = this.#changed === '' || groups.length === 0;
     change.textContent = this.#changed;

@@ -24,12 +24,12 @@ export function within(parent, selector) {
   return /** @type {HTMLElement} */ (found);
 }
 
-/** @param {string} name Of a symbol in icons.svg. */
+/** @param {string} name Of a symbol in index.html. */
 export function icon(name) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
   svg.setAttribute('aria-hidden', 'true');
-  use.setAttribute('href', `/page/icons.svg#${name}`);
+  use.setAttribute('href', `#icon-${name}`);
   svg.append(use);
   return svg;
 }

@@ -65,6 +65,20 @@ export function callWords(error) {
   return CALL[error?.code ?? ''] ?? { ...OTHER, text: `${error?.message ?? ''} ${OTHER.text}`.trim() };
 }
 
+/** @param {boolean} invited Whether we came by an invite link, rather than made the call. @returns {Words} */
+export function aloneWords(invited) {
+  if (invited) {
+    return {
+      title: 'Nobody else is here yet',
+      text: 'If you expected somebody, compare your links: one that was changed on its way leads to another call.',
+    };
+  }
+  return {
+    title: 'You are the only one here',
+    text: 'Send the invite link to those who should come. Whoever has it can join, and you will see them do so.',
+  };
+}
+
 /** While the call goes on, and comes back by itself. @param {{code?: string} | undefined} error */
 export function reconnectingWords(error) {
   if (error?.code === 'media') return 'Sound and pictures stopped getting through. Reconnecting…';
