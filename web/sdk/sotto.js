@@ -5,6 +5,7 @@ import { ChatLog } from './chat.js';
 import { SottoError, asSottoError } from './error.js';
 import { LocalMedia } from './local.js';
 import { Participant } from './participant.js';
+import { Roster } from './roster.js';
 import { Session } from './session.js';
 import { detail, retryDelay } from './signaling.js';
 import { Meter, Speaker } from './speaking.js';
@@ -18,10 +19,6 @@ export { Participant, SottoError };
  * @typedef {import('./chat.js').ChatMessage} ChatMessage
  */
 
-/** Height, in device pixels, in which a picture is asked for until the page says how large it shows it. */
-const FIRST_HEIGHT = 360;
-/** Milliseconds for which people whom we have seen before may take to be authenticated again after we reconnected. */
-const REUNION_MS = 8_000;
 /** Milliseconds without success after which reconnecting gives up. */
 const GIVE_UP_MS = 180_000;
 /** Milliseconds that the encrypted goodbye may take. */
@@ -42,14 +39,17 @@ export class Call extends EventTarget {
   /** Ourselves. @type {Participant} */ self;
   #code = '';
   #chat = new ChatLog((message, change) => this.#emit('chat', { message, change }));
-  /** @type {Map<string, Participant>} */ #participants = new Map();
-  /** Who is connected and what they publish, says the relay. @type {Map<string, Set<Source>>} */ #present = new Map();
-  /** @type {{id: string, name: string}[]} */ #roster = [];
-  /** Heights that the page asked for. @type {Map<string, number>} */ #heights = new Map();
+  #roster = new Roster({
+    changed: (participant, change) => {
+      if (change === 'left') this.#speakers.delete(participant);
+      this.#emit('participant', { participant, change });
+    },
+    track: (participant, source, track) => this.#emit('track', { participant, kind: kindOf(source), source, track }),
+    want: (id, source, height) => this.#session?.want(id, source, height),
+  });
   /** @type {Map<Participant, Speaker>} */ #speakers = new Map();
   /** @type {Session | undefined} */ #session;
   /** @type {Meter | undefined} */ #meter;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #reunion;
   /** Since when nothing got through, and our attempts. @type {{since: number, attempt: number} | null} */
   #outage = null;
   #link;
@@ -126,17 +126,17 @@ export class Call extends EventTarget {
 
   /** The others, in the order in which they came. @returns {Participant[]} */
   get participants() {
-    return [...this.#participants.values()];
+    return this.#roster.participants;
   }
 
   /** @param {string} id @returns {Participant | undefined} */
   participant(id) {
-    return id === this.self.id ? this.self : this.#participants.get(id);
+    return id === this.self.id ? this.self : this.#roster.get(id);
   }
 
   /** Six groups of five digits, equal for all; empty while alone. */
   get verificationCode() {
-    return this.#roster.length > 0 ? this.#code : '';
+    return this.#roster.alone ? '' : this.#code;
   }
 
   /** What was written, oldest first; gone with the page. @returns {readonly ChatMessage[]} */
@@ -215,8 +215,7 @@ export class Call extends EventTarget {
   show(participant, source, height) {
     // In steps, so that dragging a window's edge does not send a message for every pixel.
     const pixels = Math.ceil((height * (globalThis.devicePixelRatio || 1)) / 90) * 90;
-    this.#heights.set(`${participant.id} ${source}`, pixels);
-    this.#want(participant.id, source);
+    this.#roster.size(participant.id, source, pixels);
   }
 
   /** WebRTC's own statistics of the connection to the relay. @returns {Promise<RTCStatsReport>} */
@@ -238,11 +237,17 @@ export class Call extends EventTarget {
     /** @type {Session} */ const session = new Session(this.#link, this.#encryption, {
       joined: (joined) => this.#joined(session, joined),
       up: () => this.#up(),
-      arrived: (id) => this.#arrived(id),
-      departed: (id) => this.#departed(id),
-      published: (id, stream) => this.#published(id, stream),
-      unpublished: (id, stream) => this.#unpublished(id, stream),
-      show: (owner, track) => this.#show(owner, track),
+      arrived: (id) => {
+        this.#roster.arrived(id);
+        this.#encryption.arrived(id);
+      },
+      departed: (id) => {
+        this.#encryption.departed(id);
+        this.#roster.departed(id);
+      },
+      published: (id, stream) => this.#roster.published(id, stream),
+      unpublished: (id, stream) => this.#roster.unpublished(id, stream),
+      show: (owner, track) => this.#roster.show(owner, track),
       closing: (_, seconds) => this.#emit('state', { state: this.state, closing: seconds }),
       fault: (error) => this.#emit('error', { error }),
       lost: (error) => void this.#reconnect(error),
@@ -262,16 +267,8 @@ export class Call extends EventTarget {
    */
   #joined(session, { participant, participants }) {
     this.self.id = participant;
-    this.#present = new Map(participants.map(({ id, streams }) => [id, new Set(streams.filter(isSource))]));
-    // Whom we knew must prove themselves anew: until then we hold no key of theirs, and ask for nothing.
-    this.#roster = [];
     this.#encryption.joined(participant, participants.map(({ id }) => id));
-    clearTimeout(this.#reunion);
-    this.#reunion = setTimeout(() => {
-      this.#reunion = undefined;
-      this.#applyRoster();
-    }, REUNION_MS);
-    this.#applyRoster();
+    this.#roster.reset(participants);
     this.#emit('participant', { participant: this.self, change: 'changed' });
     for (const [source, track] of this.#local.tracks) this.#send(session, source, track);
   }
@@ -310,7 +307,7 @@ export class Call extends EventTarget {
 
   async #finish() {
     clearInterval(this.#clock);
-    clearTimeout(this.#reunion);
+    this.#roster.close();
     globalThis.removeEventListener?.('online', this.#online);
     this.#meter?.close();
     this.#meter = undefined;
@@ -389,8 +386,7 @@ export class Call extends EventTarget {
     // Not by `on`: the goodbye comes when all else has ended.
     this.#encryption.addEventListener('send', (event) => this.#session?.relay(detail(event)));
     on('roster', ({ participants }) => {
-      this.#roster = participants.filter((/** @type {{id: string}} */ { id }) => id !== this.self.id);
-      this.#applyRoster();
+      this.#roster.authenticate(participants.filter((/** @type {{id: string}} */ { id }) => id !== this.self.id));
     });
     on('code', ({ code, joined, left }) => {
       this.#code = code ?? '';
@@ -408,127 +404,13 @@ export class Call extends EventTarget {
     });
   }
 
-  /** Makes the participants those whom the encryption has authenticated. */
-  #applyRoster() {
-    const authentic = new Map(this.#roster.map(({ id, name }) => [id, name]));
-    for (const [id, participant] of this.#participants) {
-      if (authentic.has(id)) continue;
-      // Just after a reconnection, those who are still connected get a moment to be authenticated again.
-      if (this.#reunion !== undefined && this.#present.has(id)) this.#setPresent(participant, false);
-      else this.#remove(participant);
-    }
-    for (const [id, name] of authentic) {
-      let participant = this.#participants.get(id);
-      if (!participant) {
-        participant = new Participant(id, name);
-        participant.published = new Set(this.#present.get(id));
-        this.#participants.set(id, participant);
-        this.#emit('participant', { participant, change: 'joined' });
-      }
-      this.#setPresent(participant, true);
-      participant.published = new Set(this.#present.get(id));
-      for (const source of participant.published) this.#want(id, source);
-    }
-  }
-
-  /**
-   * @param {Participant} participant
-   * @param {boolean} present
-   */
-  #setPresent(participant, present) {
-    if (participant.present === present) return;
-    participant.present = present;
-    this.#emit('participant', { participant, change: 'changed' });
-  }
-
-  /** @param {Participant} participant */
-  #remove(participant) {
-    this.#participants.delete(participant.id);
-    this.#speakers.delete(participant);
-    for (const stream of [...participant.streams.keys()]) {
-      this.#show({ participant: participant.id, stream }, null, participant);
-    }
-    for (const source of Object.keys(THINGS)) this.#heights.delete(`${participant.id} ${source}`);
-    this.#emit('participant', { participant, change: 'left' });
-  }
-
-  /** @param {string} id */
-  #arrived(id) {
-    this.#present.set(id, new Set());
-    this.#encryption.arrived(id);
-  }
-
-  /** @param {string} id */
-  #departed(id) {
-    this.#present.delete(id);
-    this.#encryption.departed(id);
-    const participant = this.#participants.get(id);
-    if (participant) this.#remove(participant);
-  }
-
-  /**
-   * @param {string} id
-   * @param {string} stream
-   */
-  #published(id, stream) {
-    if (!isSource(stream)) return;
-    this.#present.get(id)?.add(stream);
-    const participant = this.#participants.get(id);
-    if (!participant) return;
-    participant.published.add(stream);
-    this.#want(id, stream);
-    this.#emit('participant', { participant, change: 'changed' });
-  }
-
-  /**
-   * @param {string} id
-   * @param {string} stream
-   */
-  #unpublished(id, stream) {
-    if (!isSource(stream)) return;
-    this.#present.get(id)?.delete(stream);
-    const participant = this.#participants.get(id);
-    if (!participant) return;
-    participant.published.delete(stream);
-    participant.unverified.delete(stream);
-    this.#emit('participant', { participant, change: 'changed' });
-  }
-
-  /**
-   * Asks for a publication, if its owner is one whom the encryption vouches for.
-   * @param {string} id
-   * @param {Source} source
-   */
-  #want(id, source) {
-    if (!this.#roster.some((each) => each.id === id) || !this.#present.get(id)?.has(source)) return;
-    const height = kindOf(source) === 'audio' ? 1 : this.#heights.get(`${id} ${source}`) ?? FIRST_HEIGHT;
-    this.#session?.want(id, source, height);
-  }
-
-  // What arrives.
-
-  /**
-   * @param {import('./slots.js').Owner} owner
-   * @param {MediaStreamTrack | null} track
-   * @param {Participant} [participant]
-   */
-  #show({ participant: id, stream }, track, participant = this.#participants.get(id)) {
-    if (!participant || !isSource(stream)) return;
-    if (track === null && !participant.streams.delete(stream)) return;
-    const doubted = track !== null && participant.unverified.delete(stream);
-    if (doubted) this.#emit('participant', { participant, change: 'changed' });
-    if (track && participant.streams.get(stream) === track) return;
-    if (track) participant.streams.set(stream, track);
-    this.#emit('track', { participant, kind: kindOf(stream), source: stream, track });
-  }
-
   /**
    * @param {string} id
    * @param {string} kind
    * @param {any} body
    */
   #message(id, kind, body) {
-    const participant = this.#participants.get(id);
+    const participant = this.#roster.get(id);
     if (!participant || typeof body !== 'object' || body === null) return;
     if (kind === 'speaking') {
       this.#heard(participant, body.level);
@@ -577,7 +459,7 @@ export class Call extends EventTarget {
    * @param {string} [stream] Absent where it is not about media.
    */
   #unverified(id, name, stream = '') {
-    const participant = this.#participants.get(id);
+    const participant = this.#roster.get(id);
     if (participant && isSource(stream)) participant.unverified.add(stream);
     const who = participant?.name || name || 'Somebody who tried to join';
     const sentence = isSource(stream) ? `${who}'s ${THINGS[stream]} cannot be verified, so it is not shown.`
