@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -131,8 +131,9 @@ struct Flags {
     /// Where /metrics and /healthz are served. Apart from the page, so that the public never reaches it.
     #[arg(long, env = "SOTTO_ADMIN", value_name = "ip:port", default_value = "127.0.0.1:9090")]
     admin: SocketAddr,
-    /// Addresses that browsers send media to, IPv4 or IPv6, behind NAT the public ones. 127.0.0.1 when --http is
-    /// loopback; else it must be set, since a machine cannot know how others reach it.
+    /// Addresses that browsers send media to, IPv4 or IPv6, behind NAT the public ones. When --http is loopback,
+    /// 127.0.0.1 and the machine's own, for Firefox sends nothing to 127.0.0.1; else it must be set, since a machine
+    /// cannot know how others reach it.
     #[arg(long, env = "SOTTO_MEDIA_IP", value_name = "ip,ip", value_delimiter = ',')]
     media_ip: Vec<IpAddr>,
     /// Local address of the media sockets. By default all addresses, or only loopback when no other is announced.
@@ -250,7 +251,7 @@ impl Flags {
         }
         match (self.media_ip.is_empty(), self.http.ip().is_loopback()) {
             (false, _) => Ok(self.media_ip.clone()),
-            (true, true) => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
+            (true, true) => Ok([IpAddr::V4(Ipv4Addr::LOCALHOST)].into_iter().chain(own_address()).collect()),
             (true, false) => Err(ConfigError::MediaIp(self.http)),
         }
     }
@@ -311,6 +312,13 @@ pub fn knobs() -> String {
         table += &format!("| `--{flag}` | `{variable}` | {default} | {} | {help} |\n", unit.unwrap_or_default());
     }
     table
+}
+
+/// The address that the machine would send from, as its routes say; connecting a UDP socket sends nothing.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((DOCUMENTATION, DISCARD_PORT)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
 }
 
 fn natural_bind(announced: &[IpAddr]) -> IpAddr {
@@ -386,6 +394,11 @@ fn first_sentence(text: &str) -> String {
     let paragraph: Vec<&str> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
     paragraph.join(" ").trim_start_matches("error: ").to_owned()
 }
+
+/// An address that is nobody's (RFC 5737): a route to it is the default route.
+const DOCUMENTATION: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// The port whose service throws away what it gets (RFC 863), should anything ever be sent.
+const DISCARD_PORT: u16 = 9;
 
 #[cfg(test)]
 mod tests;

@@ -29,8 +29,9 @@ fn with_file(text: &str, flags: &[&str]) -> Result<Config, String> {
 fn without_flags_it_serves_this_machine_alone() {
     let config = parse(&[]).unwrap();
     assert!(config.http.ip().is_loopback() && config.admin.ip().is_loopback());
-    assert_eq!(config.media_ips, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
-    assert_eq!(config.media_bind, IpAddr::V4(Ipv4Addr::LOCALHOST));
+    assert_eq!(config.media_ips[0], IpAddr::V4(Ipv4Addr::LOCALHOST));
+    assert_eq!(config.media_ips.get(1), own_address().as_ref(), "without a network loopback is all there is");
+    assert_eq!(config.media_bind.is_loopback(), config.media_ips.len() == 1);
     assert_eq!(config.media_port, 3478);
     assert_eq!(config.retention, Duration::from_secs(7 * 86_400));
     assert_eq!(config.workers, cores());
@@ -132,7 +133,7 @@ fn the_example_file_is_valid_and_says_the_defaults() {
     let default = parse(&[]).unwrap();
     assert_eq!((file.http, file.admin, file.caps), (default.http, default.admin, default.caps));
     assert_eq!((file.retention, file.media_port, file.drain), (default.retention, default.media_port, default.drain));
-    assert_eq!((file.media_ips, file.data_dir), (default.media_ips, default.data_dir));
+    assert_eq!((file.media_ips[0], file.data_dir), (default.media_ips[0], default.data_dir));
 }
 
 #[test]

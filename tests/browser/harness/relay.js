@@ -20,7 +20,7 @@ export class Relay {
     const relay = new Relay();
     relay.data = mkdtempSync(join(tmpdir(), 'sotto-test-'));
     relay.#env = {
-      SOTTO_HTTP: '127.0.0.1:8080', SOTTO_ADMIN: '127.0.0.1:9090', SOTTO_MEDIA_IP: '10.77.0.1', SOTTO_MEDIA_PORT: '3478',
+      SOTTO_HTTP: '127.0.0.1:8080', SOTTO_ADMIN: '127.0.0.1:9090', SOTTO_MEDIA_PORT: '3478',
       SOTTO_WORKERS: '2', SOTTO_DATA_DIR: relay.data, SOTTO_RETENTION_DAYS: '7', ...env,
     };
     await relay.launch();
@@ -74,7 +74,7 @@ export class Relay {
 
   /** Every table of the call log's file, with its rows. */
   tables() {
-    const store = new DatabaseSync(this.store, { readOnly: true });
+    const store = new DatabaseSync(this.store, { readOnly: true, timeout: 2000 }); // the relay may be writing
     try {
       const names = store.prepare("select name from sqlite_master where type = 'table' order by name").all();
       return Object.fromEntries(names.map(({ name }) => [name, store.prepare(`select * from "${name}"`).all()]));
