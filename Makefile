@@ -3,7 +3,7 @@
 
 run:
 	@scripts/install.sh build
-	@cargo run --quiet --release --bin sotto -- $(ARGS)
+	@cargo run --release --bin sotto -- $(ARGS)
 
 test:
 	@scripts/install.sh build deny test

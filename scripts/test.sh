@@ -7,7 +7,7 @@ PATH="$PWD/.tools/node:$PWD/.tools/bin:$PATH"
 export PATH
 
 format() { cargo fmt --all --check; }
-clippy() { cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings; }
+clippy() { cargo clippy --workspace --all-targets --all-features -- -D warnings; }
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --all-features --document-private-items; }
 deny() {
     cargo deny --log-level error --all-features check bans licenses sources || return
@@ -17,7 +17,7 @@ deny() {
 types() { node_modules/.bin/tsc --project web/jsconfig.json; }
 web() { find tests/e2ee tests/web -name '*.test.js' | sort | xargs node --test; }
 # one set of features throughout, so that nothing is compiled twice
-rust() { cargo test --quiet --workspace --all-features --no-fail-fast; }
+rust() { cargo test --workspace --all-features --no-fail-fast; }
 browser() { cargo test --quiet --workspace --all-features --no-run && tests/browser/run.sh; }
 
 began=$(date +%s)

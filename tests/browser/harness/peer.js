@@ -57,7 +57,7 @@
         setTimeout(() => { lit = false; gain.gain.value = 0; }, 250);
       };
     }
-    stream.addTrack(canvas.captureStream(30).getVideoTracks()[0]);
+    stream.addTrack(canvas.captureStream().getVideoTracks()[0]);
     return stream;
   }
 
