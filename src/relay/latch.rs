@@ -105,3 +105,81 @@ fn named<'p>(
     let layer = line.line.rids.iter().position(|known| known.as_str() == rid)?;
     Some(Stream { publication, layer, repair })
 }
+
+#[cfg(test)]
+mod tests {
+    use arrayvec::ArrayVec;
+
+    use super::*;
+    use crate::rtp::header::{Header, MAX_HEADER_LEN};
+    use crate::session::{Codec, CodecName, Incoming, Kind, Mid, Rid};
+
+    fn ids() -> ExtensionIds {
+        ExtensionIds { mid: Some(1), rid: Some(2), repaired_rid: Some(3), ..ExtensionIds::default() }
+    }
+
+    fn camera(rids: &[&str], ssrcs: &[(u32, u32)]) -> Publication {
+        let codec = Codec { name: CodecName::Vp8, payload_type: 96, rtx_payload_type: Some(97), nack: true };
+        let line = Incoming {
+            mid: Mid::from("cam").expect("short"),
+            kind: Kind::Video,
+            codecs: ArrayVec::from_iter([codec]),
+            ssrcs: ssrcs.iter().map(|&(media, rtx)| (Ssrc(media), Some(Ssrc(rtx)))).collect(),
+            rids: rids.iter().map(|rid| Rid::from(rid).expect("short")).collect(),
+        };
+        Publication::new(0, line)
+    }
+
+    /// What a packet with these header extensions would be taken for.
+    fn identify(latches: &Latches, line: &Publication, payload_type: u8, elements: &[(u8, &[u8])]) -> Option<Stream> {
+        let header = Header { marker: false, payload_type, sequence: 1, timestamp: 1, ssrc: Ssrc(7) };
+        let mut bytes = [0; MAX_HEADER_LEN];
+        let length = header.write(elements.iter().copied(), &mut bytes).expect("room");
+        let packet = Packet::parse(&bytes[..length]).expect("well-formed");
+        latches.identify(&packet, &ids(), std::iter::once((4, line)))
+    }
+
+    fn stream(layer: usize, repair: bool) -> Stream {
+        Stream { publication: 4, layer, repair }
+    }
+
+    #[test]
+    fn a_layer_is_named_by_mid_and_rid_and_by_nothing_less() {
+        let (latches, line) = (Latches::default(), camera(&["l", "h"], &[]));
+        assert_eq!(identify(&latches, &line, 96, &[(1, b"cam"), (2, b"h")]), Some(stream(1, false)));
+        assert_eq!(identify(&latches, &line, 97, &[(1, b"cam"), (3, b"l")]), Some(stream(0, true)));
+        assert_eq!(identify(&latches, &line, 97, &[(1, b"cam"), (2, b"l")]), None, "a repair has a RID of its own");
+        assert_eq!(identify(&latches, &line, 96, &[(1, b"cam")]), None, "which of two layers is not said");
+        assert_eq!(identify(&latches, &line, 96, &[(2, b"h")]), None);
+        assert_eq!(identify(&latches, &line, 96, &[(1, b"mic"), (2, b"h")]), None);
+    }
+
+    #[test]
+    fn what_the_offer_announced_needs_no_name() {
+        let latches = Latches::default();
+        assert_eq!(identify(&latches, &camera(&[], &[(7, 8)]), 96, &[]), Some(stream(0, false)));
+        assert_eq!(identify(&latches, &camera(&[], &[(6, 7)]), 97, &[]), Some(stream(0, true)));
+        assert_eq!(identify(&latches, &camera(&[], &[(5, 6)]), 96, &[]), None);
+    }
+
+    #[test]
+    fn a_successor_makes_its_predecessor_void_until_the_line_is_gone() {
+        let (mut latches, line) = (Latches::default(), camera(&[], &[(7, 8)]));
+        latches.latch(Ssrc(7), stream(0, false), None);
+        latches.latch(Ssrc(9), stream(0, false), Some(Ssrc(7)));
+        assert_eq!((latches.known(Ssrc(7)), latches.known(Ssrc(9))), (None, Some(stream(0, false))));
+        assert_eq!(identify(&latches, &line, 96, &[(1, b"cam")]), None, "neither by the offer nor by its name");
+        latches.forget(4);
+        assert_eq!(latches.known(Ssrc(9)), None);
+        assert_eq!(identify(&latches, &line, 96, &[]), Some(stream(0, false)), "a new offer may use it again");
+    }
+
+    #[test]
+    fn however_often_the_ssrc_changes_the_tables_stay_small() {
+        let mut latches = Latches::default();
+        for ssrc in 1..10_000 {
+            latches.latch(Ssrc(ssrc), stream(0, false), Some(Ssrc(ssrc - 1)));
+        }
+        assert_eq!((latches.streams.len(), latches.retired.len()), (1, RETIRED));
+    }
+}

@@ -177,3 +177,45 @@ impl Subscription {
         head.media.begins() && current.is_none_or(|from| wanted == Some(to.layer) || from.layer == to.layer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrayvec::ArrayVec;
+
+    use super::*;
+    use crate::relay::packet::Media;
+    use crate::session::{Mid, Ssrc};
+
+    fn subscription(rtx_ssrc: Option<Ssrc>) -> Subscription {
+        let mid = Mid::from("v0").expect("short");
+        let slot = Slot { mid, kind: Kind::Video, codecs: ArrayVec::new(), ssrc: Ssrc(1), rtx_ssrc };
+        Subscription::new(slot, Numbers { index: 0, timestamp: 0, picture_id: 0, tl0_index: 0 }, 0)
+    }
+
+    #[test]
+    fn a_packet_is_repeated_once_in_a_round_trip_and_never_without_rtx() {
+        let (start, rtt) = (Instant::now(), Duration::from_millis(50));
+        let mut subscription = self::subscription(Some(Ssrc(2)));
+        assert!(subscription.may_repeat(9, rtt, start));
+        assert!(!subscription.may_repeat(9, rtt, start + Duration::from_millis(49)));
+        assert!(subscription.may_repeat(10, rtt, start), "another packet has a round trip of its own");
+        assert!(subscription.may_repeat(9, rtt, start + rtt));
+        assert!(!subscription.may_repeat(9, Duration::ZERO, start + rtt + REPEAT_INTERVAL / 2));
+        assert!(!self::subscription(None).may_repeat(9, rtt, start), "the same index would get another header");
+    }
+
+    #[test]
+    fn a_slot_leaves_its_feed_only_at_a_key_frame_of_what_it_wants() {
+        let subscription = subscription(None);
+        let video = |tag| Media::parse(CodecName::Vp8, &[0x10, tag]).expect("a descriptor and a tag");
+        let key = Head { media: video(0), ..Head::test(1) };
+        let delta = Head { media: video(1), ..Head::test(1) };
+        let [low, high, anew] = [(0, 1), (1, 2), (1, 3)].map(|(layer, serial)| Origin { layer, serial });
+        assert!(subscription.may_switch(None, low, Some(1), &key), "with nothing to show anything will do");
+        assert!(!subscription.may_switch(None, high, Some(1), &delta));
+        assert!(subscription.may_switch(Some(low), high, Some(1), &key));
+        assert!(!subscription.may_switch(Some(low), high, Some(1), &delta));
+        assert!(!subscription.may_switch(Some(high), low, Some(1), &key), "a key frame of another layer is no reason");
+        assert!(subscription.may_switch(Some(high), anew, Some(0), &key), "the layer goes on under another SSRC");
+    }
+}
