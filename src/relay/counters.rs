@@ -63,7 +63,7 @@ impl Traffic {
 
 /// What a datagram is (RFC 7983), media told apart by its m-line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it all")]
 pub enum Protocol {
     Stun,
     Dtls,

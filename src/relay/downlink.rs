@@ -56,7 +56,10 @@ impl Downlink {
     }
 
     /// Protects one RTP packet into the receiver's run. Returns the bytes written.
-    #[allow(clippy::too_many_arguments)] // one call site each for media and retransmissions; a struct would only rename
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "two call sites, of media and retransmissions; a struct would only rename"
+    )]
     pub fn send(
         &mut self,
         index: u64,

@@ -78,7 +78,7 @@ impl Subscription {
 
     /// Sends a packet of its publication to the receiver, where it belongs into the slot's stream; `wanted` is the
     /// layer that the receiver should get. Tells what feeds the slot afterwards.
-    #[allow(clippy::too_many_arguments)] // the one hot call: a struct would be built for each receiver
+    #[allow(clippy::too_many_arguments, reason = "the one hot call: a struct would be built for each receiver")]
     pub fn forward(
         &mut self,
         origin: Origin,
@@ -135,7 +135,7 @@ impl Subscription {
     }
 
     /// Sends a packet from the cache again, as a retransmission (RFC 4588).
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "as `forward`, whose counterpart it is")]
     pub fn repeat(
         &mut self,
         sequence: u16,
