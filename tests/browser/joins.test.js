@@ -79,6 +79,9 @@ test("a slot that changes its sender shows the new one within 1 s and never the 
   const slots = (await watcher.run('slots')).filter(list => shows(list, GREEN.colour, began));
   assert.equal(slots.length, 1, 'one slot carries it');
   assert.ok(shows(slots[0], RED.colour), 'and it is the slot that was red before');
-  for (const { rgb } of slots[0].filter(frame => frame.at > began)) assert.ok(isColour(rgb, GREEN.colour), `the slot still shows ${rgb}`);
+  const isBlank = rgb => Math.max(...rgb) < 10; // what a track that is switched off presents
+  for (const { rgb } of slots[0].filter(frame => frame.at > began)) {
+    assert.ok(isColour(rgb, GREEN.colour) || isBlank(rgb), `the slot still shows ${rgb}`);
+  }
   await Promise.all([watcher, first, filler, second].map(peer => peer.close()));
 });

@@ -17,6 +17,8 @@ root=--map-root-user
 exec unshare $root --net --pid --fork --mount-proc --kill-child sh -uc '
     set -e
     ip link set lo up
+    # an IPv6 address that comes a second later would make Chromium break off loads because the network changed
+    echo 1 2>/dev/null >/proc/sys/net/ipv6/conf/default/disable_ipv6 || true
     ip link add v0 type veth peer name v1
     ip addr add 10.77.0.1/24 dev v0
     ip link set v0 up
