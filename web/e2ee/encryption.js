@@ -5,6 +5,21 @@ import { inviteLink, newLink } from './link.js';
 /** @typedef {import('./frame.js').Stream} Stream */
 
 /**
+ * Browsers start workers from the page's own origin only; a page of another one starts a script that imports ours.
+ * @param {URL} script
+ * @returns {Worker}
+ */
+function startWorker(script) {
+  /** @type {WorkerOptions} */ const options = { type: 'module', name: 'encryption' };
+  if (script.origin === globalThis.location?.origin) return new Worker(script, options);
+  const import_ = new Blob([`import ${JSON.stringify(script.href)};`], { type: 'text/javascript' });
+  const address = URL.createObjectURL(import_);
+  const worker = new Worker(address, options);
+  URL.revokeObjectURL(address);
+  return worker;
+}
+
+/**
  * The end-to-end encryption of one call. Events, with their `detail`:
  *
  * - `send` `{to: string | undefined, data: string}`: to be put into a `relay` message, in this order
@@ -82,7 +97,7 @@ export class Encryption extends EventTarget {
   /** Use `open`. */
   constructor() {
     super();
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'encryption' });
+    this.#worker = startWorker(new URL('./worker.js', import.meta.url));
     this.#worker.onmessage = ({ data }) => this.#onMessage(data);
     this.#worker.onerror = () => {
       this.#end(new Error('the encryption failed'));

@@ -107,12 +107,12 @@
 
   window.peer = {
     async newLink() {
-      sdk ??= await import('/sdk/sotto.js');
+      sdk ??= await import(`${window.relayOrigin ?? ''}/sdk/sotto.js`);
       return sdk.Call.newLink();
     },
 
     async join(link, name, options) {
-      sdk ??= await import('/sdk/sotto.js');
+      sdk ??= await import(`${window.relayOrigin ?? ''}/sdk/sotto.js`);
       audio ??= new AudioContext({ sampleRate: 48000 });
       await Promise.race([audio.resume(), new Promise((_, no) => setTimeout(no, 3000, new Error('no sound device')))]);
       const stream = options?.silent ? null : media(options);
