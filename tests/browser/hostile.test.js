@@ -35,13 +35,13 @@ function withRelay(name, env, changes, run) {
   });
 }
 
-const SENDS = 'for (const [source, track] of this.#local.tracks) ';
 withRelay('one without the psk is keyed by nobody, decodes nothing, and is named to the others', {}, {
   '/e2ee/link.js': [["hkdf(crypto, root, 'psk', 32)", "hkdf(crypto, root, 'psx', 32)"]],
   // and asks for everyone's media, without regard to who proved themselves
-  '/sdk/sotto.js': [
-    ['if (!this.#roster.some((each) => each.id === id) || ', 'if ('],
-    [SENDS, `setTimeout(() => { for (const [id, all] of this.#present) for (const stream of all) this.#want(id, stream); }, 1000); ${SENDS}`],
+  '/sdk/roster.js': [
+    ['if (!this.#authentic.has(id) || ', 'if ('],
+    ['this.#authentic.clear();', `this.#authentic.clear();
+      setTimeout(() => { for (const [id, all] of this.#connected) for (const stream of all) this.#want(id, stream); }, 1000);`],
   ],
   '/sdk/slots.js': [['await this.#hooks.point(', 'this.#hooks.point(']],
 }, async (t, relay, proxy) => {
