@@ -24,11 +24,7 @@ wheel() {
 }
 
 build() {
-    missing=
-    has cc || missing="$missing gcc libc6-dev"
-    has cmake || missing="$missing cmake make g++" # libopus, which the tests encode with, is built by cmake
-    # shellcheck disable=SC2086
-    packages $missing
+    has cc || packages gcc libc6-dev # for the C and assembly in aws-lc and SQLite
 }
 
 deny() {
