@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test, { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { allSee, eventually, isColour, Peer, startChromium, startFirefox } from './harness/browsers.js';
+import { allSee, eventually, isColour, Peer, sameCode, startChromium, startFirefox } from './harness/browsers.js';
 import { Relay } from './harness/relay.js';
 
 const ANA = { tone: 500, colour: '#c00000' };
@@ -65,9 +65,7 @@ async function carries(peers, t) {
       assert.match(cipher, /AEAD_AES_(128|256)_GCM/, `${peer.name}'s hop`);
     }
   }
-  const codes = await Promise.all(peers.map(peer => peer.run('code')));
-  assert.match(codes[0], /^\d{5}( \d{5}){5}$/);
-  assert.equal(new Set(codes).size, 1, `verification codes differ: ${codes.join(' | ')}`);
+  await sameCode(peers);
 }
 
 /** The sender's tone stands out of what is received, and nobody else's is in it. */

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { allSee, eventually, Peer, startChromium } from './harness/browsers.js';
+import { allSee, eventually, Peer, sameCode, startChromium } from './harness/browsers.js';
 import { startProxy } from './harness/proxy.js';
 import { Relay } from './harness/relay.js';
 
@@ -50,7 +50,7 @@ withRelay('one without the psk is keyed by nobody, decodes nothing, and is named
   await ana.join(host, 'Ana', ANA);
   await ben.join(invite, 'Ben', BEN);
   await allSee([ana, ben]);
-  const code = await ana.run('code');
+  const code = await sameCode([ana, ben]);
   const mallory = await Peer.open(chromium, proxy.origin);
   await mallory.join(proxy.link(invite), 'Mallory', MALLORY);
   for (const peer of [ana, ben]) {

@@ -89,6 +89,14 @@ export function isColour(rgb, colour) {
   return rgb[strongest] > 100 && rgb.every((value, n) => n === strongest || value < rgb[strongest] / 2);
 }
 
+/** Waits until all peers show the same verification code, which takes a browser half a second to compute. */
+export function sameCode(peers) {
+  return eventually('one verification code on all sides', async () => {
+    const codes = await Promise.all(peers.map(peer => peer.run('code')));
+    return /^\d{5}( \d{5}){5}$/.test(codes[0]) && codes.every(code => code === codes[0]) && codes[0];
+  });
+}
+
 /** Waits until every peer shows every other one's picture. */
 export function allSee(peers, milliseconds = 15_000) {
   return Promise.all(peers.map(peer => eventually(`${peer.name} sees all others`, async () => {
