@@ -1,7 +1,5 @@
 //! RTP header extensions (RFC 8285) in their one-byte and two-byte forms, and the few whose content the relay reads.
 
-use crate::session::ExtensionIds;
-
 /// The elements of a header's extension block. Padding is skipped; nothing is where no extension block is, or one of
 /// another profile than RFC 8285.
 #[derive(Clone)]
@@ -81,38 +79,6 @@ impl<'a> Iterator for Extensions<'a> {
     }
 }
 
-/// Which of a publisher's extensions a receiver gets, and under which id.
-///
-/// Only what describes the picture or the sound itself passes. MID, RID, transport-cc and abs-send-time belong to one
-/// hop and are written anew or left out; the dependency descriptor and the layers allocation describe streams that the
-/// relay cuts and joins, so their numbers would not hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Renumbering {
-    targets: [u8; HIGHEST_ID as usize + 1],
-}
-
-impl Renumbering {
-    /// The renumbering from a publisher's ids to a receiver's.
-    pub fn new(publisher: &ExtensionIds, receiver: &ExtensionIds) -> Self {
-        let mut targets = [0; HIGHEST_ID as usize + 1];
-        for (from, to) in [
-            (publisher.video_orientation, receiver.video_orientation),
-            (publisher.playout_delay, receiver.playout_delay),
-            (publisher.abs_capture_time, receiver.abs_capture_time),
-        ] {
-            if let (Some(from @ 1..=HIGHEST_ID), Some(to @ 1..=HIGHEST_ID)) = (from, to) {
-                targets[usize::from(from)] = to;
-            }
-        }
-        Self { targets }
-    }
-
-    /// The receiver's id for the publisher's `id`, where it passes.
-    pub fn target(&self, id: u8) -> Option<u8> {
-        self.targets.get(usize::from(id)).copied().filter(|&target| target != 0)
-    }
-}
-
 /// Reads a transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01, section 2).
 pub fn transport_sequence(content: &[u8]) -> Option<u16> {
     content.first_chunk().map(|&bytes| u16::from_be_bytes(bytes))
@@ -170,26 +136,6 @@ mod tests {
     #[test]
     fn another_profile_is_no_extension() {
         assert_eq!(elements(0xabac, &[0x10, 7, 0, 0]), []);
-    }
-
-    #[test]
-    fn what_belongs_to_one_hop_is_never_renumbered() {
-        let all = ExtensionIds {
-            mid: Some(1),
-            rid: Some(2),
-            repaired_rid: Some(3),
-            transport_cc: Some(4),
-            abs_send_time: Some(5),
-            video_orientation: Some(6),
-            playout_delay: Some(7),
-            abs_capture_time: Some(8),
-            dependency_descriptor: Some(9),
-            video_layers_allocation: Some(10),
-        };
-        let receiver = ExtensionIds { video_orientation: Some(12), abs_capture_time: None, ..all };
-        let renumbering = Renumbering::new(&all, &receiver);
-        let passed: Vec<_> = (0..=255).filter_map(|id| Some((id, renumbering.target(id)?))).collect();
-        assert_eq!(passed, [(6, 12), (7, 7)]);
     }
 
     #[test]
