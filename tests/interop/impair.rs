@@ -1,4 +1,5 @@
-//! A stretch of network between one peer and the relay that may lose every eleventh picture packet, one way.
+//! A stretch of network between one peer and the relay that may lose every eleventh picture packet, one way, until
+//! shortly before the end.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -89,8 +90,14 @@ impl Losses {
         }
         self.seen += 1;
         // the first ones get through, so that the stream is known before it has holes
-        let taken = self.seen > 50 && self.seen.is_multiple_of(11);
+        let has_holes = self.seen > 50 && self.lost.load(Ordering::Relaxed) < MOST_LOST;
+        let taken = has_holes && self.seen.is_multiple_of(11);
         self.lost.fetch_add(usize::from(taken), Ordering::Relaxed);
         taken
     }
 }
+
+/// Twice what the tests ask for. The end has no holes: nothing that follows would show that the last packet is missing,
+/// so nobody could ask for it. And these peers go on asking for what was repeated long ago, until the relay's budget
+/// for retransmissions is used up: with many more losses it is those answers that go missing.
+const MOST_LOST: usize = 20;
