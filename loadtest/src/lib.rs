@@ -1,0 +1,11 @@
+//! Synthetic participants for Sotto: they join, connect, encrypt and measure as real ones do, and report what they saw.
+//!
+//! Follow a frame: [`media`] makes it, [`e2ee`] seals it, an [`engine`] carries it, [`media`] puts it together again at
+//! the other side, and [`report`] says how that went. [`participant`] is what one of them does, told the time.
+
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests begin virtual time somewhere"))]
+
+pub mod clock;
+pub mod engine;
+pub mod plan;
+pub mod report;
