@@ -8,4 +8,6 @@
 pub mod clock;
 pub mod engine;
 pub mod plan;
+pub mod process;
+pub mod relay_process;
 pub mod report;
