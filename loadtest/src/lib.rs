@@ -9,5 +9,7 @@ pub mod clock;
 pub mod engine;
 pub mod plan;
 pub mod process;
+pub mod quantity;
 pub mod relay_process;
 pub mod report;
+pub mod threshold;

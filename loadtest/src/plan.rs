@@ -4,6 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod check;
+mod file;
+pub mod network;
+
+pub use check::PlanError;
+pub use file::FileError;
+
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -47,6 +54,8 @@ pub struct Plan {
     pub churn: Churn,
     /// Growth, in `ramp`.
     pub ramp: Ramp,
+    /// Thresholds that fail the run when they are true, such as `loss>0.5%`.
+    pub fail_if: Vec<String>,
 }
 
 /// What happens in a run.
@@ -64,6 +73,12 @@ pub enum Scenario {
     Ramp,
     /// A meeting for hours, with the slopes of memory and descriptors.
     Soak,
+}
+
+impl Scenario {
+    /// Every scenario.
+    pub const ALL: [Scenario; 5] =
+        [Scenario::Meeting, Scenario::Webinar, Scenario::Churn, Scenario::Ramp, Scenario::Soak];
 }
 
 /// What carries the media of the peers.
@@ -233,6 +248,49 @@ pub struct Ramp {
     pub steps: usize,
 }
 
+impl Plan {
+    /// What the scenario is without further words.
+    pub fn of(scenario: Scenario) -> Self {
+        let plan = Self { scenario, ..Self::default() };
+        match scenario {
+            Scenario::Meeting => plan,
+            Scenario::Webinar => Self { participants: 20, ..plan },
+            Scenario::Churn => Self { participants: 6, duration: Duration::from_secs(60), ..plan },
+            Scenario::Ramp => Self { participants: 4, ..plan },
+            Scenario::Soak => Self { duration: Duration::from_secs(3600), ..plan },
+        }
+    }
+
+    /// Participants of one call that send a picture.
+    pub fn cameras(&self) -> usize {
+        let all = if self.scenario == Scenario::Webinar { 1 } else { self.participants };
+        if self.video.on { self.publishers.unwrap_or(all).min(self.participants) } else { 0 }
+    }
+
+    /// Participants of one call that send sound.
+    pub fn microphones(&self) -> usize {
+        let all = if self.scenario == Scenario::Webinar { self.publishers.unwrap_or(1) } else { self.participants };
+        if self.audio.on { self.voices.unwrap_or(all).min(self.participants) } else { 0 }
+    }
+
+    /// Whether the participant at this place of its call has the impaired network.
+    pub fn is_impaired(&self, index: usize) -> bool {
+        let network = &self.network;
+        let any =
+            network.up != Impairment::default() || network.down != Impairment::default() || !network.outages.is_empty();
+        let impaired = network.peers.unwrap_or(self.participants).min(self.participants);
+        any && index % self.participants >= self.participants - impaired
+    }
+
+    /// How long the run takes as planned; a ramp may end earlier.
+    pub fn length(&self) -> Duration {
+        match self.scenario {
+            Scenario::Ramp => (self.join_over + self.ramp.hold) * u32::try_from(self.ramp.steps).unwrap_or(u32::MAX),
+            _ => self.duration,
+        }
+    }
+}
+
 impl Default for Plan {
     fn default() -> Self {
         Self {
@@ -254,6 +312,7 @@ impl Default for Plan {
             network: Network::default(),
             churn: Churn::default(),
             ramp: Ramp::default(),
+            fail_if: Vec::new(),
         }
     }
 }
@@ -289,18 +348,30 @@ impl Default for Ramp {
     }
 }
 
-/// Durations as seconds, with a fraction where they have one.
+/// Durations are written as seconds, with a fraction where they have one, and read also as `20s` or `1h30m`.
 mod seconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::quantity;
+
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a duration is a number of seconds, or a text such as \"20s\"")]
+    enum Written {
+        Seconds(f64),
+        Text(String),
+    }
 
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(duration.as_secs_f64())
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(seconds).map_err(|_| D::Error::custom("a duration is a number of seconds from 0"))
+        match Written::deserialize(deserializer)? {
+            Written::Seconds(seconds) => Duration::try_from_secs_f64(seconds)
+                .map_err(|_| D::Error::custom("a duration is a number of seconds from 0")),
+            Written::Text(text) => quantity::duration(&text).map_err(D::Error::custom),
+        }
     }
 }
