@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod engine;
+pub mod impair;
 pub mod plan;
 pub mod process;
 pub mod quantity;
