@@ -5,6 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
 
+pub mod compare;
+pub mod html;
+pub mod measure;
+mod plot;
+pub mod summary;
+pub mod verdict;
+pub mod words;
+pub mod worst;
+
 /// The version of this form; it grows when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
 

@@ -1,0 +1,265 @@
+//! Plots as HTML: lines and bars in an SVG that stretches with its box, scales and words beside it in the page's own
+//! type, so that they stay readable at any width. Colours come from the page's classes `c1`, `c2` and so on.
+
+use std::fmt::Write;
+
+use super::measure::Unit;
+use super::words;
+
+/// One plot.
+pub struct Plot<'a> {
+    /// What is seen, for those who do not see it.
+    pub label: &'a str,
+    /// From left to right.
+    pub across: Axis,
+    /// From bottom to top.
+    pub up: Axis,
+    /// Spans of the axis across in which something was as planned different, such as an outage.
+    pub shaded: &'a [(f64, f64)],
+    /// Places across that are marked by a line, each with its name.
+    pub marked: &'a [(f64, String)],
+    /// What is drawn, the last on top.
+    pub series: Vec<Series>,
+}
+
+/// Something drawn.
+pub struct Series {
+    /// Its name in the legend.
+    pub name: String,
+    /// Its class, which gives it colour and dash.
+    pub class: &'static str,
+    /// How it is drawn.
+    pub shape: Shape,
+}
+
+/// How something is drawn.
+pub enum Shape {
+    /// A line through values at places; it breaks where there is none.
+    Line(Vec<(f64, Option<f64>)>),
+    /// Bars from the bottom: from, to, value.
+    Bars(Vec<(f64, f64, f64)>),
+    /// The outline of such bars, to be laid over others.
+    Outline(Vec<(f64, f64, f64)>),
+}
+
+/// A scale.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    from: f64,
+    to: f64,
+    log: bool,
+    ticks: Vec<(f64, String)>,
+}
+
+impl Axis {
+    /// From zero to a round number that holds everything, and at least `least`.
+    pub fn linear(values: impl Iterator<Item = f64>, least: f64, unit: Unit) -> Self {
+        let most = values.filter(|value| value.is_finite()).fold(least, f64::max);
+        let step = nice(most / LINES, if unit == Unit::Bytes { 1024.0 } else { 1000.0 });
+        let steps = (most / step - 1e-9).ceil().max(1.0);
+        let ticks = (0..=steps as usize).map(|place| place as f64 * step);
+        Self { from: 0.0, to: steps * step, log: false, ticks: ticks.map(|tick| (tick, unit.say(tick))).collect() }
+    }
+
+    /// Whole powers of ten around all values above zero, two at least.
+    pub fn log(values: impl Iterator<Item = f64>, unit: Unit) -> Self {
+        let (low, high) = values
+            .filter(|value| value.is_finite() && *value > 0.0)
+            .fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
+        let (low, high) = if high > 0.0 { (low, high) } else { (0.1, 10.0) };
+        let (from, mut to) = (low.log10().floor() as i32, (high.log10() - 1e-9).ceil() as i32);
+        to = to.max(from + 1);
+        let ticks = (from..=to).map(|power| 10_f64.powi(power)).map(|tick| (tick, unit.say(tick))).collect();
+        Self { from: 10_f64.powi(from), to: 10_f64.powi(to), log: true, ticks }
+    }
+
+    /// The seconds of a run.
+    pub fn time(to: f64) -> Self {
+        let to = to.max(1.0);
+        let step = STEPS.into_iter().find(|step| to / step <= TIMES).unwrap_or(to / TIMES);
+        let ticks = (0..=(to / step) as usize).map(|place| place as f64 * step);
+        Self { from: 0.0, to, log: false, ticks: ticks.map(|tick| (tick, words::seconds(tick))).collect() }
+    }
+
+    /// Where a value lies, 0 to 1.
+    pub fn place(&self, value: f64) -> f64 {
+        let share = match self.log {
+            true => (value.max(self.from) / self.from).log10() / (self.to / self.from).log10(),
+            false => (value - self.from) / (self.to - self.from),
+        };
+        if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 }
+    }
+}
+
+impl Plot<'_> {
+    /// The plot as HTML. Names are escaped here.
+    pub fn html(&self) -> String {
+        let mut html = format!("<div class=\"plot\" role=\"img\" aria-label=\"{}\">", escaped(self.label));
+        html.push_str("<div class=\"up\" aria-hidden=\"true\">");
+        for (value, words) in &self.up.ticks {
+            let _ =
+                write!(html, "<span style=\"bottom:{:.2}%\">{}</span>", self.up.place(*value) * 100.0, escaped(words));
+        }
+        html.push_str("</div><div class=\"field\"><svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" aria-hidden=\"true\">");
+        self.background(&mut html);
+        for series in &self.series {
+            self.draw(series, &mut html);
+        }
+        html.push_str("</svg>");
+        for (at, words) in self.marked {
+            let at = self.across.place(*at) * 100.0;
+            let side = if at > 50.0 { "before" } else { "after" };
+            let _ = write!(html, "<span class=\"mark {side}\" style=\"left:{at:.2}%\">{}</span>", escaped(words));
+        }
+        html.push_str("</div><div class=\"across\" aria-hidden=\"true\">");
+        let last = self.across.ticks.len().saturating_sub(1);
+        for (place, (value, words)) in self.across.ticks.iter().enumerate() {
+            let left = self.across.place(*value) * 100.0;
+            let class = if place == last && left > 90.0 { " class=\"end\"" } else { "" };
+            let _ = write!(html, "<span{class} style=\"left:{left:.2}%\">{}</span>", escaped(words));
+        }
+        html.push_str("</div></div>");
+        html
+    }
+
+    /// The legend: a stroke as it is drawn and the name.
+    pub fn legend(&self) -> String {
+        let mut html = String::from("<ul class=\"legend\">");
+        for series in &self.series {
+            let shape = if matches!(series.shape, Shape::Bars(_)) { "bar" } else { "stroke" };
+            let drawn = match shape {
+                "bar" => "<rect x=\"4\" y=\"1\" width=\"16\" height=\"10\"/>",
+                _ => "<path d=\"M0 6H24\"/>",
+            };
+            let _ = write!(
+                html,
+                "<li><svg class=\"{} {shape}\" viewBox=\"0 0 24 12\" aria-hidden=\"true\">{drawn}</svg>{}</li>",
+                series.class,
+                escaped(&series.name)
+            );
+        }
+        if !self.shaded.is_empty() {
+            html.push_str("<li><svg class=\"shade\" viewBox=\"0 0 24 12\" aria-hidden=\"true\"><rect width=\"24\" height=\"12\"/></svg>outage</li>");
+        }
+        html.push_str("</ul>");
+        html
+    }
+
+    fn background(&self, html: &mut String) {
+        for &(from, to) in self.shaded {
+            let (left, right) = (self.x(from), self.x(to));
+            let _ = write!(
+                html,
+                "<rect class=\"shade\" x=\"{left:.1}\" y=\"0\" width=\"{:.1}\" height=\"1000\"/>",
+                right - left
+            );
+        }
+        for (value, _) in &self.up.ticks {
+            let y = self.y(*value);
+            let class = if y > 999.0 { "base" } else { "grid" };
+            let _ = write!(html, "<path class=\"{class}\" d=\"M0 {y:.1}H1000\"/>");
+        }
+        for (at, _) in self.marked {
+            let _ = write!(html, "<path class=\"marking\" d=\"M{:.1} 0V1000\"/>", self.x(*at));
+        }
+    }
+
+    fn draw(&self, series: &Series, html: &mut String) {
+        match &series.shape {
+            Shape::Line(points) => {
+                let _ = write!(html, "<path class=\"line {}\" d=\"{}\"/>", series.class, self.path(points));
+            }
+            Shape::Bars(bars) => {
+                let _ = write!(html, "<g class=\"bars {}\">", series.class);
+                for &(from, to, value) in bars.iter().filter(|bar| bar.2 > 0.0) {
+                    let (left, right) = (self.x(from), self.x(to));
+                    // what is there is seen, however little it is beside the rest
+                    let top = self.y(value).min(1000.0 - LEAST);
+                    let _ = write!(
+                        html,
+                        "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>",
+                        (right - left).max(LEAST / 4.0),
+                        1000.0 - top
+                    );
+                }
+                html.push_str("</g>");
+            }
+            Shape::Outline(bars) => {
+                let mut path = String::new();
+                for &(from, to, value) in bars {
+                    let (left, right, top) = (self.x(from), self.x(to), self.y(value));
+                    let _ = write!(path, "{}{left:.1} {top:.1}H{right:.1}", if path.is_empty() { 'M' } else { 'L' });
+                }
+                let _ = write!(html, "<path class=\"line {}\" d=\"{path}\"/>", series.class);
+            }
+        }
+    }
+
+    /// A line that breaks where nothing was measured; a value between two breaks becomes a short dash.
+    fn path(&self, points: &[(f64, Option<f64>)]) -> String {
+        let mut path = String::new();
+        let mut drawn = 0;
+        for (place, (at, value)) in points.iter().enumerate() {
+            let Some(value) = value else {
+                drawn = 0;
+                continue;
+            };
+            let (x, y) = (self.x(*at), self.y(*value));
+            let alone = drawn == 0 && points.get(place + 1).is_none_or(|next| next.1.is_none());
+            let _ = match (drawn, alone) {
+                (0, true) => write!(path, "M{:.1} {y:.1}h{LEAST}", (x - LEAST / 2.0).max(0.0)),
+                (0, false) => write!(path, "M{x:.1} {y:.1}"),
+                _ => write!(path, "L{x:.1} {y:.1}"),
+            };
+            drawn += 1;
+        }
+        path
+    }
+
+    fn x(&self, value: f64) -> f64 {
+        self.across.place(value) * 1000.0
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        1000.0 - self.up.place(value) * 1000.0
+    }
+}
+
+/// Text as HTML shows it, in elements and in attributes.
+pub fn escaped(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            _ => html.push(letter),
+        }
+    }
+    html
+}
+
+/// 1, 2 or 5 times a power of ten, in the units of which a thousand or 1024 make the next.
+fn nice(step: f64, base: f64) -> f64 {
+    let mut unit = 1.0;
+    while step / unit >= base {
+        unit *= base;
+    }
+    let power = 10_f64.powf((step / unit).log10().floor());
+    let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| factor * power * unit >= step * 0.999);
+    factor.unwrap_or(10.0) * power * unit
+}
+
+/// Lines across a plot: enough to read a value off, few enough to see the marks.
+const LINES: f64 = 4.0;
+/// Words under a plot, as many as a phone has room for.
+const TIMES: f64 = 6.0;
+/// Seconds between these.
+const STEPS: [f64; 17] = [
+    1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0,
+    86_400.0,
+];
+/// Thousandths of a plot that the smallest mark takes: about two pixels.
+const LEAST: f64 = 8.0;
