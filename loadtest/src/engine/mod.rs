@@ -1,6 +1,8 @@
 //! What carries a participant's media: ICE, DTLS and SRTP. An engine is told [`Command`]s and answers with [`Event`]s;
 //! it owns the loop in which its participants live.
 
+pub mod full;
+
 use bytes::Bytes;
 use sotto_signaling::message::Stream;
 
