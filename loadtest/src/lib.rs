@@ -8,6 +8,8 @@
 pub mod clock;
 pub mod engine;
 pub mod impair;
+pub mod measure;
+pub mod media;
 pub mod plan;
 pub mod process;
 pub mod quantity;

@@ -127,6 +127,8 @@ pub struct Received<'a> {
     pub timestamp: u32,
     /// Whether it came because it was asked for again.
     pub repaired: bool,
+    /// Bytes of payload, also where it was left sealed.
+    pub size: usize,
     /// Payload descriptor and a piece of a protected frame. `None` where the engine left it sealed, since it is not
     /// in the sample that is decrypted; it counts as received all the same.
     pub payload: Option<&'a [u8]>,

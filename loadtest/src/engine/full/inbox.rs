@@ -50,6 +50,7 @@ impl Packet {
             sequence: self.sequence,
             timestamp: self.timestamp,
             repaired: self.repaired,
+            size: self.payload.len(),
             payload: Some(&self.payload),
         }
     }
