@@ -86,7 +86,7 @@ mod tests {
             Ok::<_, Infallible>("127.0.0.1:40000".parse().unwrap())
         });
         let led = led.unwrap();
-        assert_eq!(asked, ["127.0.0.1:3478".parse().unwrap()]);
+        assert_eq!(asked, ["127.0.0.1:3478".parse::<SocketAddr>().unwrap()]);
         let candidates: Vec<_> = led.lines().filter(|line| line.starts_with(CANDIDATE)).collect();
         assert_eq!(candidates, ["a=candidate:2 1 UDP 2130706175 127.0.0.1 40000 typ host"]);
         let rest = |sdp: &str| sdp.lines().filter(|line| !line.starts_with(CANDIDATE)).count();
@@ -98,7 +98,7 @@ mod tests {
     fn an_answer_with_ipv6_alone_is_led_around_too() {
         let sdp = "a=candidate:1 1 udp 2130706431 2001:db8::1 3478 typ host\r\n";
         let led = detour_answer(sdp, |relay| {
-            assert_eq!(relay, "[2001:db8::1]:3478".parse().unwrap());
+            assert_eq!(relay, "[2001:db8::1]:3478".parse::<SocketAddr>().unwrap());
             Ok::<_, Infallible>("[::1]:4".parse().unwrap())
         });
         assert_eq!(led.unwrap(), "a=candidate:1 1 udp 2130706431 ::1 4 typ host\r\n");
