@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests begin virtual time somewhere"))]
 
 pub mod clock;
+pub mod e2ee;
 pub mod engine;
 pub mod impair;
 pub mod measure;
