@@ -62,7 +62,7 @@ impl Peer {
         let mut request = relay.signaling().into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", "sotto.v1".parse().unwrap());
         let (socket, _) = connect_async(request).await.unwrap();
-        let connection = Connection::open([127, 0, 0, 1].into()).await.unwrap();
+        let connection = Connection::open().await.unwrap();
         let (published, sending, events, packets) = (Vec::new(), Vec::new(), Vec::new(), VecDeque::new());
         let mut peer =
             Self { socket, connection, published, sending, pairs: 0, offers: 0, detour: None, events, packets };

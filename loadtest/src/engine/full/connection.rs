@@ -1,7 +1,7 @@
 //! One peer connection of the `webrtc` crate, told [`Command`]s and answering with [`Event`]s.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication
 use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use sotto_signaling::message::Stream;
+use tokio::runtime::Handle;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
@@ -45,7 +46,7 @@ pub enum ConnectionError {
     Closed,
 }
 
-/// A connection. Dropped without [`Connection::close`] it goes on until its peer gives it up.
+/// A connection. Dropped, it closes in the background.
 pub struct Connection {
     peer: Arc<dyn PeerConnection>,
     shared: Arc<Shared>,
@@ -67,8 +68,11 @@ struct Shared {
 }
 
 impl Connection {
-    /// Opens a socket at this address of the machine. Needs a tokio runtime, on which its driver lives.
-    pub async fn open(bind: IpAddr) -> Result<Self, ConnectionError> {
+    /// Opens sockets. Needs a tokio runtime, on which its driver lives.
+    ///
+    /// # Errors
+    /// Where the machine has none left.
+    pub async fn open() -> Result<Self, ConnectionError> {
         let inbox = Arc::new(Inbox::default());
         let streams = Arc::new(Mutex::new(Streams::default()));
         let shared = Arc::new(Shared { inbox, streams, remote: Mutex::new(None), states: AtomicU64::new(0) });
@@ -85,7 +89,7 @@ impl Connection {
             .with_setting_engine(settings)
             .with_handler(Arc::new(Handler(Arc::clone(&shared))))
             .with_runtime(Arc::new(Stamping::new(Arc::clone(&shared.inbox))))
-            .with_udp_addrs(vec![SocketAddr::new(bind, 0)])
+            .with_udp_addrs(NOMINAL.to_vec())
             .build()
             .await
             .map_err(|error| ConnectionError::Build(error.to_string()))?;
@@ -110,8 +114,7 @@ impl Connection {
 
     /// Says goodbye (DTLS close_notify) and ends the driver.
     pub async fn close(self) {
-        let _ = self.peer.close().await;
-        self.shared.remote.lock().expect(UNPOISONED).take();
+        let _ = self.peer.close().await; // fails where it is closed
     }
 
     async fn offer(&mut self, send: &[Sending], pairs: u32, restart_ice: bool) -> Result<Event, ConnectionError> {
@@ -195,6 +198,17 @@ fn epoch() -> (Instant, Moment) {
     (Instant::now(), Moment::now())
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // It holds on to the driver, which holds on to the rest.
+        self.shared.remote.lock().expect(UNPOISONED).take();
+        if let Ok(runtime) = Handle::try_current() {
+            let peer = Arc::clone(&self.peer);
+            runtime.spawn(async move { peer.close().await });
+        }
+    }
+}
+
 struct Handler(Arc<Shared>);
 
 #[async_trait::async_trait]
@@ -238,6 +252,9 @@ impl Shared {
     }
 }
 
+/// What the crate is told to bind to: one address of each family, see [`Stamping`].
+const NOMINAL: [SocketAddr; 2] =
+    [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0)];
 const UNPOISONED: &str = "nobody panics while holding it";
 /// Without an answer for so long a path counts as broken, about as in browsers.
 const SILENCE: Duration = Duration::from_secs(3);

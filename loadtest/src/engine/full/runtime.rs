@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use socket2::{Domain, Protocol, Type};
 use tokio::io::Interest;
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, TokioRuntime,
@@ -41,14 +42,11 @@ impl Runtime for Stamping {
         self.tokio.spawn(future)
     }
 
-    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        socket.set_nonblocking(true)?;
-        // Bursts of a key frame for each of many streams come faster than the driver is scheduled. The kernel grants
-        // what it may; drops at its door are counted by it.
-        let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
-        let socket = tokio::net::UdpSocket::from_std(socket)?;
+    fn wrap_udp_socket(&self, nominal: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let nominal = nominal.local_addr()?;
+        let socket = tokio::net::UdpSocket::from_std(anywhere(nominal.is_ipv4())?)?;
         let batches = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        Ok(Arc::new(Socket { socket, batches, inbox: Arc::clone(&self.inbox) }))
+        Ok(Arc::new(Socket { nominal, socket, batches, inbox: Arc::clone(&self.inbox) }))
     }
 
     fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -82,7 +80,10 @@ impl Runtime for Stamping {
     }
 }
 
+/// The crate knows it by an address on which it will not be reached: a relay of ICE-lite learns ours from our checks,
+/// and the kernel chooses the way when the relay's is known, which is after the crate wants a socket.
 struct Socket {
+    nominal: SocketAddr,
     socket: tokio::net::UdpSocket,
     batches: UdpSocketState,
     inbox: Arc<Inbox>,
@@ -96,7 +97,7 @@ impl std::fmt::Debug for Socket {
 
 impl AsyncUdpSocket for Socket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        Ok(self.nominal)
     }
 
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
@@ -148,6 +149,23 @@ impl AsyncUdpSocket for Socket {
     fn max_gro_segments(&self) -> usize {
         self.batches.gro_segments()
     }
+}
+
+/// A socket on every address of the machine.
+fn anywhere(ipv4: bool) -> io::Result<std::net::UdpSocket> {
+    let (domain, address) = match ipv4 {
+        true => (Domain::IPV4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+        false => (Domain::IPV6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
+    };
+    let socket = socket2::Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    if !ipv4 {
+        socket.set_only_v6(true)?;
+    }
+    // Bursts of a key frame for each of many streams come faster than the driver is scheduled. The kernel grants what
+    // it may; drops at its door are counted by it.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }
 
 /// The kernel's time of day as a [`Moment`]; now, where the kernel did not say.
