@@ -16,4 +16,5 @@ pub mod process;
 pub mod quantity;
 pub mod relay_process;
 pub mod report;
+pub mod signaling;
 pub mod threshold;
