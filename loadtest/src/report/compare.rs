@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::measure::{Better, MEASURES, Measure};
-use super::summary::what_was_done;
+use super::summary::{what_was_done, wrapped};
 use super::verdict::Verdict;
 use super::words::number;
 
@@ -14,13 +14,13 @@ pub use html::render_html;
 pub fn render_text(a: &Report, b: &Report) -> String {
     let mut lines = vec![];
     for (name, report) in [("A", a), ("B", b)] {
-        lines.push(format!("{name}: {}", what_was_done(&report.plan)));
-        lines.push(format!("   {}, {}", report.started, report.machine));
-        lines.push(format!("   {}", Verdict::of(report).headline));
+        lines.extend(wrapped(&format!("{name}: {}", what_was_done(&report.plan)), ""));
+        lines.extend(wrapped(&format!("{}, {}", report.started, report.machine), "   "));
+        lines.extend(wrapped(&Verdict::of(report).headline, "   "));
     }
     lines.push(String::new());
     for warning in warnings(a, b) {
-        lines.push(format!("! {warning}"));
+        lines.extend(wrapped(&format!("! {warning}"), ""));
     }
     let mut group = "";
     for row in rows(a, b) {
@@ -87,7 +87,8 @@ fn changed_settings(a: &Report, b: &Report) -> Vec<String> {
     };
     let mut changed = vec![];
     differing("", &a, &b, &mut changed);
-    changed.retain(|setting| !setting.starts_with("engine "));
+    // the engine has its own warning, and what is asked of a run does not change it
+    changed.retain(|setting| !setting.starts_with("engine ") && !setting.starts_with("fail-if "));
     changed
 }
 

@@ -28,9 +28,10 @@ pub fn render(report: &Report) -> String {
             tables::ramp(report),
             tables::participants(report),
             tables::streams(report),
-            tables::measures(report),
             parts::repeat(report),
             parts::environment(report),
+            tables::measures(report),
+            "</main>".into(),
         ]
         .concat(),
     )

@@ -81,8 +81,8 @@ impl Unit {
             Self::Count => words::number(value),
             Self::BitsPerSecond => words::bitrate(value),
             Self::Bytes => words::bytes(value),
-            Self::BytesPerHour => format!("{} an hour", words::bytes(value)),
-            Self::PerHour => format!("{} an hour", words::number(value)),
+            Self::BytesPerHour => format!("{}/h", words::bytes(value)),
+            Self::PerHour => format!("{}/h", words::number(value)),
         }
     }
 }

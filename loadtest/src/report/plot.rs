@@ -63,14 +63,17 @@ impl Axis {
 
     /// Whole powers of ten around all values above zero, two at least.
     pub fn log(values: impl Iterator<Item = f64>, unit: Unit) -> Self {
-        let (low, high) = values
-            .filter(|value| value.is_finite() && *value > 0.0)
-            .fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
-        let (low, high) = if high > 0.0 { (low, high) } else { (0.1, 10.0) };
+        let (low, high) = extent(values);
         let (from, mut to) = (low.log10().floor() as i32, (high.log10() - 1e-9).ceil() as i32);
         to = to.max(from + 1);
         let ticks = (from..=to).map(|power| 10_f64.powi(power)).map(|tick| (tick, unit.say(tick))).collect();
         Self { from: 10_f64.powi(from), to: 10_f64.powi(to), log: true, ticks }
+    }
+
+    /// A logarithmic scale without words, no wider than its values.
+    pub fn tight(values: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = extent(values);
+        Self { from: low, to: high.max(low * 2.0), log: true, ticks: vec![] }
     }
 
     /// The seconds of a run.
@@ -106,10 +109,16 @@ impl Plot<'_> {
             self.draw(series, &mut html);
         }
         html.push_str("</svg>");
-        for (at, words) in self.marked {
+        for (row, (at, words)) in self.marked.iter().enumerate() {
             let at = self.across.place(*at) * 100.0;
-            let side = if at > 50.0 { "before" } else { "after" };
-            let _ = write!(html, "<span class=\"mark {side}\" style=\"left:{at:.2}%\">{}</span>", escaped(words));
+            // each a line lower, for they may stand close together
+            let _ = write!(
+                html,
+                "<span class=\"mark{}\" style=\"left:{at:.2}%;top:{:.1}rem\">{}</span>",
+                if at > 80.0 { " before" } else { "" },
+                row as f64 - 0.3,
+                escaped(words)
+            );
         }
         html.push_str("</div><div class=\"across\" aria-hidden=\"true\">");
         let last = self.across.ticks.len().saturating_sub(1);
@@ -225,6 +234,14 @@ impl Plot<'_> {
     }
 }
 
+/// The least and the most of what is above zero.
+fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (low, high) = values
+        .filter(|value| value.is_finite() && *value > 0.0)
+        .fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
+    if high > 0.0 { (low, high) } else { (0.1, 10.0) }
+}
+
 /// Text as HTML shows it, in elements and in attributes.
 pub fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
@@ -241,6 +258,19 @@ pub fn escaped(text: &str) -> String {
     html
 }
 
+/// Words as HTML, in which no number is parted from its unit at the end of a line.
+pub fn worded(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for (place, word) in text.split(' ').enumerate() {
+        if place > 0 {
+            let bound = html.ends_with(|last: char| last.is_ascii_digit()) && word.starts_with(UNITS);
+            html.push_str(if bound { "&nbsp;" } else { " " });
+        }
+        html.push_str(&escaped(word));
+    }
+    html
+}
+
 /// 1, 2 or 5 times a power of ten, in the units of which a thousand or 1024 make the next.
 fn nice(step: f64, base: f64) -> f64 {
     let mut unit = 1.0;
@@ -252,6 +282,8 @@ fn nice(step: f64, base: f64) -> f64 {
     factor.unwrap_or(10.0) * power * unit
 }
 
+/// How units begin: ms, s, min, %, µs, kbit/s, Mbit/s, Gbit/s, KiB, MiB, GiB.
+const UNITS: [char; 7] = ['m', 's', '%', 'µ', 'k', 'M', 'K'];
 /// Lines across a plot: enough to read a value off, few enough to see the marks.
 const LINES: f64 = 4.0;
 /// Words under a plot, as many as a phone has room for.

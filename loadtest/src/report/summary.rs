@@ -2,8 +2,9 @@
 
 use super::verdict::Verdict;
 use super::words::{bitrate, bytes, count, microseconds, milliseconds, percent, plural, seconds};
-use super::{Distribution, Peer, Report, Summary, worst};
+use super::{Distribution, Peer, Report, Summary, Threshold, worst};
 use crate::plan::{EngineKind, Plan, Scenario};
+use crate::threshold;
 
 /// The whole summary, lines of at most 80 columns, ending with a newline.
 pub fn render(report: &Report) -> String {
@@ -74,13 +75,26 @@ fn thresholds(report: &Report) -> Vec<String> {
     }
     let mut lines = vec!["Thresholds (the run fails if)".to_owned()];
     for threshold in &report.thresholds {
-        let measured = threshold
-            .measured
-            .map_or("nothing measured".to_owned(), |value| format!("measured {}", super::words::number(value)));
+        let measured = measured(threshold);
         let mark = if threshold.broken { "BROKEN" } else { "held" };
         lines.push(format!("  {mark:<7} {:<40} {measured}", cut(&threshold.expression, 40)));
     }
     lines
+}
+
+/// What was measured for a threshold, in its metric's unit.
+pub fn measured(threshold: &Threshold) -> String {
+    let Some(value) = threshold.measured else {
+        return "nothing measured".into();
+    };
+    match threshold::Threshold::parse(&threshold.expression).map(|it| it.metric().unit) {
+        Ok(threshold::Unit::Percent) => percent(value),
+        Ok(threshold::Unit::Milliseconds) => milliseconds(value),
+        Ok(threshold::Unit::Microseconds) => microseconds(value),
+        Ok(threshold::Unit::BitsPerSecond) => bitrate(value),
+        Ok(threshold::Unit::Bytes) => bytes(value),
+        Ok(threshold::Unit::Count) | Err(_) => super::words::number(value),
+    }
 }
 
 fn overall(report: &Report) -> Vec<String> {
@@ -322,7 +336,7 @@ fn pairs(pairs: &[(&str, String)]) -> Vec<String> {
 }
 
 /// A text in lines that fit, each behind the indent.
-fn wrapped(text: &str, indent: &str) -> Vec<String> {
+pub fn wrapped(text: &str, indent: &str) -> Vec<String> {
     let mut lines = vec![indent.to_owned()];
     for word in text.split_whitespace() {
         let line = lines.last_mut().expect("it began with one");

@@ -64,11 +64,25 @@ fn judged(report: &Report) -> (Tone, String) {
                 None => format!("Interrupted after {}.", seconds(*at)),
             },
         ),
+        Outcome::Completed if !report.ramp.is_empty() => climbed(report),
         Outcome::Completed => match whether {
             Some(whether) => (if broken > 0 { Tone::Bad } else { Tone::Good }, capitalised(&whether) + "."),
             None => (Tone::Plain, "The run completed; no threshold was set.".into()),
         },
     }
+}
+
+/// How far a ramp came. That a threshold breaks in the end is what it is for.
+fn climbed(report: &Report) -> (Tone, String) {
+    let Some(top) = report.ramp.iter().rfind(|step| step.held) else {
+        return (Tone::Bad, "Not even the first step of the ramp held.".into());
+    };
+    let load = format!("{} in {}", plural(top.participants, "participant"), plural(top.calls, "call"));
+    let headline = match report.ramp.iter().find(|step| !step.held) {
+        Some(step) => format!("It held up to {load}; {} broke it.", count(step.participants as u64)),
+        None => format!("It held all the way, up to {load}."),
+    };
+    (Tone::Good, headline)
 }
 
 /// Why it ended before its time.

@@ -2,17 +2,17 @@
 
 use std::fmt::Write;
 
-use crate::report::plot::escaped;
-use crate::report::summary::what_was_done;
+use crate::report::plot::{escaped, worded};
+use crate::report::summary::{measured, what_was_done};
 use crate::report::verdict::{Tone, Verdict};
-use crate::report::words::{bitrate, count, microseconds, milliseconds, number, percent, plural, seconds};
+use crate::report::words::{bitrate, count, microseconds, milliseconds, percent, plural, seconds};
 use crate::report::{Outcome, Report};
 
 /// Whose report it is, of what, and when.
 pub fn head(report: &Report) -> String {
     format!(
         "<header><p class=\"brand\">Sotto load test</p><h1>{}</h1><p class=\"quiet\">{}</p></header>\n<main>",
-        escaped(&capitalised(&what_was_done(&report.plan))),
+        worded(&capitalised(&what_was_done(&report.plan))),
         escaped(&[when(&report.started), report.machine.clone()].join(" · "))
     )
 }
@@ -24,17 +24,17 @@ pub fn verdict(report: &Report) -> String {
         "<section class=\"verdict {}\" aria-labelledby=\"verdict\">{}<div><h2 id=\"verdict\">{}</h2>",
         tone(verdict.tone),
         sign(verdict.tone),
-        escaped(&verdict.headline)
+        worded(&verdict.headline)
     );
     match verdict.details.as_slice() {
         [] => {}
         [one] => {
-            let _ = write!(html, "<p>{}</p>", escaped(one));
+            let _ = write!(html, "<p>{}</p>", worded(one));
         }
         several => {
             html.push_str("<ul>");
             for detail in several {
-                let _ = write!(html, "<li>{}</li>", escaped(detail));
+                let _ = write!(html, "<li>{}</li>", worded(detail));
             }
             html.push_str("</ul>");
         }
@@ -53,7 +53,7 @@ pub fn thresholds(report: &Report) -> String {
          <thead><tr><th scope=\"col\">Fails if</th><th scope=\"col\" class=\"n\">Measured</th><th scope=\"col\">Result</th></tr></thead><tbody>",
     );
     for threshold in &report.thresholds {
-        let measured = threshold.measured.map_or("nothing".to_owned(), number);
+        let measured = escaped(&measured(threshold));
         let (class, result) = if threshold.broken { ("bad", "✕ broken") } else { ("good", "✓ held") };
         let _ = write!(
             html,
@@ -121,8 +121,8 @@ pub fn key_figures(report: &Report) -> String {
             html,
             "<div><dt>{}</dt><dd class=\"value\">{}</dd><dd class=\"quiet\">{}</dd></div>",
             escaped(name),
-            escaped(&value),
-            escaped(&rest)
+            worded(&value),
+            worded(&rest)
         );
     }
     html.push_str("</dl></section>\n");
@@ -138,7 +138,7 @@ pub fn repeat(report: &Report) -> String {
     format!(
         "<section><h2>Repeat this run</h2><p>Save the plan as <code>plan.toml</code> and run this; the seed makes every \
          random choice the same again.</p><figure class=\"copy\"><pre tabindex=\"0\"><code>{}</code></pre></figure>\
-         <figure class=\"copy\"><figcaption>plan.toml</figcaption><pre tabindex=\"0\"><code>{}</code></pre></figure></section>\n",
+         <figure class=\"copy plan\"><pre tabindex=\"0\" aria-label=\"plan.toml\"><code>{}</code></pre></figure></section>\n",
         escaped(COMMAND),
         escaped(plan.trim_end())
     )
@@ -177,7 +177,7 @@ pub fn environment(report: &Report) -> String {
     for (name, value) in rows {
         let _ = write!(html, "<div><dt>{name}</dt><dd>{}</dd></div>", escaped(&value));
     }
-    html.push_str("</dl></section>\n</main>");
+    html.push_str("</dl></section>\n");
     html
 }
 
@@ -220,4 +220,4 @@ fn capitalised(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-const COMMAND: &str = "sotto-loadtest --config plan.toml --spawn --json out.json --html out.html";
+const COMMAND: &str = "sotto-loadtest --plan plan.toml --spawn --json out.json --html out.html";

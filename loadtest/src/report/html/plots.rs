@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::report::measure::Unit;
-use crate::report::plot::{Axis, Plot, Series, Shape, escaped};
+use crate::report::plot::{Axis, Plot, Series, Shape, escaped, worded};
 use crate::report::summary::spreads;
 use crate::report::words::{bytes, milliseconds, percent, seconds};
 use crate::report::{Bucket, Distribution, Outcome, Report, Second};
@@ -34,6 +34,9 @@ pub fn section(report: &Report) -> String {
         ),
         _ => String::new(),
     };
+    let note = format!(
+        "{note}<p class=\"quiet pointing\">Point at a plot, or focus it and use the arrow keys, to read all of them at that time.</p>"
+    );
     format!("<section><h2>Over the run</h2>{note}<div class=\"plots\">{figures}</div></section>\n")
 }
 
@@ -68,7 +71,7 @@ pub fn overlaid(a: &Report, b: &Report) -> String {
     add("loss-before", "Loss before repair", "Share of the packets due.", Unit::Percent, |it| {
         share(it, it.lost_before_repair)
     });
-    add("frozen", "Frozen time", "Over all streams.", Unit::Milliseconds, |it| Some(it.frozen));
+    add("frozen", "Frozen time", "Milliseconds a second, over all streams.", Unit::Milliseconds, |it| Some(it.frozen));
     add("bitrate", "Bitrate", "Payload received.", Unit::BitsPerSecond, |it| Some(it.bitrate));
     add("cpu", "CPU of the relay", "100 % is one core.", Unit::Percent, |it| it.relay_cpu);
     add("tester", "CPU of the tester", "100 % is one core.", Unit::Percent, |it| Some(it.tester_cpu));
@@ -165,9 +168,11 @@ impl Run {
         let before = self.bars(|it| share(it, it.lost_before_repair));
         let after = self.bars(|it| share(it, it.lost));
         let lost: u64 = self.points.iter().map(|it| it.lost).sum();
-        let said = match (self.points.iter().any(|it| it.lost_before_repair > 0), lost) {
-            (false, 0) => "No packet was lost.".to_owned(),
-            (true, 0) => "Every packet that was lost came when it was asked for again.".to_owned(),
+        if lost == 0 && self.points.iter().all(|it| it.lost_before_repair == 0) {
+            return flat("loss", "Loss", "No packet was lost, not even before repair.");
+        }
+        let said = match lost {
+            0 => "Every packet that was lost came when it was asked for again.".to_owned(),
             _ => {
                 let worst = after
                     .iter()
@@ -187,12 +192,12 @@ impl Run {
         if self.points.iter().all(|it| it.packets == 0) {
             return String::new();
         }
-        let total: f64 = self.points.iter().map(|it| it.frozen).sum();
-        let said = match total {
-            0.0 => "No stream froze.".to_owned(),
-            _ => format!("{} in all.", milliseconds(total)),
-        };
-        let bars = self.bars(|it| Some(it.frozen / self.width));
+        let total: f64 = self.points.iter().map(|it| it.frozen).sum::<f64>() * self.width.round().max(1.0);
+        if total == 0.0 {
+            return flat("frozen", "Frozen time", "No stream froze.");
+        }
+        let said = format!("{} in all.", milliseconds(total));
+        let bars = self.bars(|it| Some(it.frozen));
         let series = vec![Series { name: "frozen".into(), class: "c3", shape: Shape::Bars(bars) }];
         let up = Axis::linear(values(&series), 1000.0, Unit::Milliseconds);
         let note = "Milliseconds a second, over all streams; 1,000 is one stream frozen all the time.";
@@ -391,8 +396,8 @@ fn setup(report: &Report) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let scale = Axis::log(rows.iter().flat_map(|(_, it)| [it.min, it.p50, it.max]), Unit::Milliseconds);
-    let mut html = String::from("<figure id=\"setup\" class=\"wide\"><figcaption><h3>Joining and keys</h3>");
+    let scale = Axis::tight(rows.iter().flat_map(|(_, it)| [it.min, it.p50, it.max]));
+    let mut html = String::from("<figure id=\"setup\"><figcaption><h3>Joining and keys</h3>");
     let join = &report.overall.join;
     if join.count > 0 {
         let _ = write!(
@@ -431,10 +436,15 @@ pub fn figure(id: &str, title: &str, said: &str, note: &str, plot: &Plot<'_>) ->
     format!(
         "<figure id=\"{id}\"><figcaption><h3>{}</h3><p>{}</p><p class=\"quiet\">{}</p>{legend}</figcaption>{}</figure>",
         escaped(title),
-        escaped(said),
-        escaped(note),
+        worded(said),
+        worded(note),
         plot.html()
     )
+}
+
+/// A plot in which there would be nothing to see.
+fn flat(id: &str, title: &str, said: &str) -> String {
+    format!("<figure id=\"{id}\" class=\"flat\"><figcaption><h3>{title}</h3><p>✓ {said}</p></figcaption></figure>")
 }
 
 /// The values of a plot over time for the script that reads them out under the pointer.
@@ -497,7 +507,7 @@ fn merged(seconds: &[Second]) -> Second {
     whole.packets = seconds.iter().map(|it| it.packets).sum();
     whole.lost_before_repair = seconds.iter().map(|it| it.lost_before_repair).sum();
     whole.lost = seconds.iter().map(|it| it.lost).sum();
-    whole.frozen = seconds.iter().map(|it| it.frozen).sum();
+    whole.frozen = mean(|it| it.frozen);
     whole.bitrate = mean(|it| it.bitrate);
     whole.latency = Distribution {
         count: frames,

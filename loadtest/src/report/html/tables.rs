@@ -151,10 +151,11 @@ fn table<'a>(title: &str, who: &str, note: &str, all: usize, rows: impl Iterator
         }
         html.push_str("</th>");
         let wrong = it.decrypt_failures + it.mismatches;
+        let share = |value: f64| if it.packets_expected > 0 { percent(value) } else { "–".into() };
         let latency = |value: f64| if it.latency.count > 0 { milliseconds(value) } else { "–".into() };
         let cells = [
-            (it.loss_before_repair, percent(it.loss_before_repair)),
-            (it.loss, percent(it.loss)),
+            (it.loss_before_repair, share(it.loss_before_repair)),
+            (it.loss, share(it.loss)),
             (it.latency.p50, latency(it.latency.p50)),
             (it.latency.p99, latency(it.latency.p99)),
             (it.frozen, milliseconds(it.frozen)),
