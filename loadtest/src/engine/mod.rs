@@ -2,6 +2,7 @@
 //! it owns the loop in which its participants live.
 
 pub mod full;
+pub mod light;
 
 use bytes::Bytes;
 use sotto_signaling::message::Stream;
