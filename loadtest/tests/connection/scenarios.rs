@@ -1,24 +1,18 @@
-//! Connections of the `full` engine meet on the relay's real binary: every packet, its layer, its repair and the time
-//! it took are what they should be.
-#![allow(clippy::unwrap_used)] // a test that cannot go on says where
-#![allow(missing_docs)]
-
-#[path = "full_connection/detour.rs"]
-mod detour;
-#[path = "full_connection/peer.rs"]
-mod peer;
+//! What connections of either engine do on the relay's real binary: every packet, its layer, its repair and the time it
+//! took are what they should be.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use detour::{Detour, Way};
-use peer::{Link, Peer, packet};
 use sotto_loadtest::clock::Moment;
 use sotto_loadtest::engine::full::inbox::Packet as Received;
 use sotto_loadtest::engine::full::slots::{OPUS, VP8};
 use sotto_loadtest::engine::{Codec, Command, Event, Sending};
 use sotto_loadtest::relay_process::{RelayProcess, SpawnOptions};
 use sotto_signaling::message::Stream;
+
+use crate::detour::{Detour, Way};
+use crate::peer::{Link, Peer, packet};
 
 /// A frame of the picture every 33 ms.
 const FRAMES: u64 = 120;
