@@ -8,6 +8,7 @@ pub mod clip;
 pub mod content;
 pub mod continuity;
 pub mod descriptor;
+pub mod inbound;
 pub mod outgoing;
 pub mod packetizer;
 pub mod sizes;
@@ -15,6 +16,7 @@ pub mod sound;
 pub mod stamp;
 pub mod voice;
 
+pub use inbound::Inbound;
 pub use outgoing::Outgoing;
 
 /// Who sends: a participant of a run of this tester. A receiver that expects another counts a mismatch.

@@ -9,7 +9,7 @@ use super::Origin;
 use super::content::Content;
 
 /// Bytes of a stamp.
-pub const LENGTH: usize = 44;
+pub const LENGTH: usize = FIELDS + 4;
 
 /// What a frame says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +47,15 @@ impl Stamp {
         frame.extend_from_slice(&self.sequence.to_be_bytes());
         frame.extend_from_slice(&self.sent.0.to_be_bytes());
         frame.extend_from_slice(&content.to_be_bytes());
+        let fields = frame.last_chunk().expect("they were just appended");
+        frame.extend_from_slice(&checksum(fields).to_be_bytes());
     }
 
-    /// Reads the stamp at the end of `frame`; `None` where there is none, or one that says another length.
+    /// Reads the stamp at the end of `frame`; `None` where there is none, or one that is damaged or says another length.
     pub fn read(frame: &[u8]) -> Option<Self> {
-        let bytes: &[u8; LENGTH] = frame.last_chunk()?;
+        let (bytes, sum): (&[u8; FIELDS], _) = frame.last_chunk::<LENGTH>()?.split_first_chunk()?;
         let length = u32::from_be_bytes(part(bytes, 4));
-        if bytes[..2] != MAGIC || length as usize != frame.len() {
+        if bytes[..2] != MAGIC || length as usize != frame.len() || sum != checksum(bytes).to_be_bytes() {
             return None;
         }
         Some(Self {
@@ -73,12 +75,26 @@ impl Stamp {
     }
 }
 
-fn part<const N: usize>(bytes: &[u8; LENGTH], at: usize) -> [u8; N] {
+/// Of what nothing else can be compared with: when it was sent, as the how-manieth. Each step is reversible, so that no
+/// single change is lost before the end.
+fn checksum(fields: &[u8; FIELDS]) -> u32 {
+    let (words, rest) = fields.as_chunks();
+    let last = rest.first_chunk().map_or(0, |rest| u64::from(u32::from_be_bytes(*rest)));
+    let words = words.iter().map(|word| u64::from_be_bytes(*word)).chain([last]);
+    let mixed = words.fold(MIXER, |sum, word| (sum ^ word).wrapping_mul(MIXER).rotate_left(29));
+    (mixed >> 32) as u32 ^ mixed as u32
+}
+
+fn part<const N: usize>(bytes: &[u8; FIELDS], at: usize) -> [u8; N] {
     *bytes[at..].first_chunk().expect("the offsets above leave room for their fields")
 }
 
 /// What a frame of this tester ends with a stamp by: "St".
 const MAGIC: [u8; 2] = *b"St";
+/// Bytes before the checksum.
+const FIELDS: usize = 44;
+/// 2^64 divided by the golden ratio, odd.
+const MIXER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {
@@ -89,7 +105,7 @@ mod tests {
     fn stamp(content: Content) -> Stamp {
         let origin = Origin { run: 0x0102_0304_0506_0708, call: 3, index: 9 };
         let sent = Moment(123_456_789_012);
-        Stamp { origin, stream: Stream::Camera, layer: 2, key: true, sequence: 77, sent, length: 50, content }
+        Stamp { origin, stream: Stream::Camera, layer: 2, key: true, sequence: 77, sent, length: 54, content }
     }
 
     #[test]
@@ -110,7 +126,18 @@ mod tests {
         let mut frame = vec![7; 6];
         stamp(Content::Model { height: 720, offset: 0 }).write(&mut frame);
         assert_eq!(Stamp::read(&frame[1..]), None);
-        assert_eq!(Stamp::read(&frame[..49]), None);
+        assert_eq!(Stamp::read(&frame[..53]), None);
         assert_eq!(Stamp::read(&[]), None);
+    }
+
+    #[test]
+    fn a_stamp_with_any_bit_flipped_is_none() {
+        let mut frame = vec![7; 6];
+        stamp(Content::Clip { frame: 3, offset: 1_000 }).write(&mut frame);
+        for bit in 6 * 8..frame.len() * 8 {
+            frame[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Stamp::read(&frame), None, "bit {bit}");
+            frame[bit / 8] ^= 1 << (bit % 8);
+        }
     }
 }

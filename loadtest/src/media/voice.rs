@@ -16,7 +16,7 @@ pub const VARIANTS: u8 = 16;
 pub const PACKETS_PER_SECOND: u32 = 50;
 
 /// Bits per second that a voice can have, stamps included: from the least of Opus to what one packet holds.
-pub const BITRATES: std::ops::RangeInclusive<u32> = 25_200..=400_000;
+pub const BITRATES: std::ops::RangeInclusive<u32> = 27_000..=400_000;
 
 /// All that decides how a voice sounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,9 @@ impl Recipe {
     pub fn unpack(packed: u64) -> Option<Self> {
         let bitrate = u32::try_from(packed >> 16).ok().filter(|bitrate| BITRATES.contains(bitrate))?;
         let variant = Some((packed >> 8) as u8).filter(|&variant| variant < VARIANTS)?;
+        if packed & 0xfc != 0 {
+            return None;
+        }
         let signal = if packed & 1 == 0 { Signal::Tone } else { Signal::Speech };
         Some(Self { bitrate, constant: packed & 2 != 0, signal, variant })
     }
