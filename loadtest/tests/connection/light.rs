@@ -44,7 +44,8 @@ impl Connection {
         let identity = Arc::new(Identity::generate(provider.as_ref()).unwrap());
         let random = ChaCha20Rng::from_seed(rand::random());
         let core = Core::new(Parts { provider, identity, anchor, random, check_one_in: 1 });
-        let socket = AsyncFd::register(Socket::for_peer(([127, 0, 0, 1], 9).into())?)?;
+        #[allow(deprecated)] // its successor is unsafe; a socket of ours keeps its descriptor, as both ask for
+        let socket = AsyncFd::new(Socket::for_peer(([127, 0, 0, 1], 9).into())?)?;
         let (batch, inbox_of_driver) = (Batch::new(), Arc::clone(&inbox));
         let driver = Driver { core, socket, connected: false, batch, inbox: inbox_of_driver, offered: None };
         tokio::spawn(driver.run(receiver));
