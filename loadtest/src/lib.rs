@@ -8,9 +8,11 @@
 pub mod clock;
 pub mod e2ee;
 pub mod engine;
+pub mod fleet;
 pub mod impair;
 pub mod measure;
 pub mod media;
+pub mod participant;
 pub mod plan;
 pub mod process;
 pub mod quantity;
