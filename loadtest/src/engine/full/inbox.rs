@@ -97,3 +97,53 @@ impl Inbox {
         self.waiting.lock().expect("nobody panics while holding it")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn packet(sequence: u16) -> Arrival {
+        Arrival::Packet(Packet {
+            slot: 0,
+            at: Moment(1),
+            codec: Codec::Opus,
+            marker: false,
+            sequence,
+            timestamp: 0,
+            repaired: false,
+            payload: Bytes::new(),
+        })
+    }
+
+    fn sequences(arrivals: VecDeque<Arrival>) -> Vec<u16> {
+        let sequence = |arrival| if let Arrival::Packet(packet) = arrival { packet.sequence } else { 0 };
+        arrivals.into_iter().map(sequence).collect()
+    }
+
+    #[tokio::test]
+    async fn all_that_was_put_in_is_taken_out_in_order_however_much_it_is() {
+        let inbox = Inbox::default();
+        (1..=10_000).for_each(|sequence| inbox.push(packet(sequence)));
+        assert_eq!(sequences(inbox.take().await), (1..=10_000).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_and_who_gave_up_waiting_loses_nothing() {
+        let inbox = Arc::new(Inbox::default());
+        let gave_up = tokio::select! {
+            biased;
+            _ = inbox.take() => false,
+            () = std::future::ready(()) => true,
+        };
+        assert!(gave_up);
+        let waiter = tokio::spawn({
+            let inbox = Arc::clone(&inbox);
+            async move { sequences(inbox.take().await) }
+        });
+        tokio::task::yield_now().await;
+        inbox.push(packet(7));
+        assert_eq!(waiter.await.expect("it does not panic"), [7]);
+    }
+}

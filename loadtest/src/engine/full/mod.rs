@@ -6,6 +6,7 @@ pub mod connection;
 pub mod gaps;
 pub mod inbox;
 pub mod lines;
+pub mod play;
 pub mod runtime;
 pub mod slots;
 pub mod tap;
