@@ -225,3 +225,6 @@ async fn pass_on(
 
 /// Goodbyes take some milliseconds; a thread that hangs must not hang the report.
 const GOODBYES: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

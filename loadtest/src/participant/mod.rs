@@ -279,7 +279,7 @@ impl Participant {
     /// The connection is over; another is made unless that would be answered alike.
     fn lose(&mut self, now: Moment, loss: &Loss) {
         let Some(mut session) = self.session.take() else { return };
-        self.reception.end(now, session.slots.clear());
+        self.reception.lose(now, session.slots.clear());
         self.hints.stop();
         if session.joined.is_some() && self.outage.is_none() {
             let signaling = *loss != Loss::Media;
@@ -322,6 +322,7 @@ impl Participant {
 
     /// The end, with what went wrong, if anything did.
     fn finish(&mut self, now: Moment, failure: &str) {
+        let is_lost = self.outage.is_some();
         if let Some(mut session) = self.session.take() {
             self.reception.end(now, session.slots.clear());
         }
@@ -331,7 +332,7 @@ impl Participant {
         let mut outcome = std::mem::take(&mut self.outcome);
         outcome.failure = failure.to_owned();
         outcome.lasted = self.joined_at.map_or(Duration::ZERO, |at| now.since(at));
-        (outcome.streams, outcome.key_change) = self.reception.take_findings();
+        (outcome.streams, outcome.key_change) = self.reception.take_findings(now, is_lost);
         self.tell(Update::Gone { peer: self.peer, outcome: Box::new(outcome) });
         self.outputs.push_back(Output::Over);
         self.over = true;
@@ -430,7 +431,7 @@ impl Participant {
         second.at = now;
         second.connected = self.session.as_ref().is_some_and(Session::is_up);
         let slots = self.session.as_mut().map(|session| &mut session.slots);
-        second.interval = self.reception.take_interval(now, slots);
+        second.interval = self.reception.take_interval(now, slots, second.connected);
         let sent = self.sending.take_counts();
         (second.packets_sent, second.bytes_sent, second.late_frames) = (sent.packets, sent.bytes, sent.late_frames);
         self.outcome.packets_sent += sent.packets;

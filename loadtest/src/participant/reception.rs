@@ -11,6 +11,7 @@ use super::slots::{Slots, Tenant};
 use crate::clock::Moment;
 use crate::e2ee::{Encryption, Opened, Refusal};
 use crate::engine::{Codec, Received};
+use crate::measure::playback::Freezes;
 use crate::measure::{Durations, Interval};
 use crate::media::{Inbound, Origin};
 
@@ -21,6 +22,16 @@ pub struct Reception {
     key_change: Durations,
     /// Of slots that ended within this second.
     interval: Interval,
+    dark: Vec<Dark>,
+}
+
+/// A stream that is not received because our own connection was lost.
+struct Dark {
+    from: Option<usize>,
+    stream: Stream,
+    since: Moment,
+    /// Until when intervals hold it.
+    told: Moment,
 }
 
 /// What opens frames, and knows whose they are.
@@ -34,7 +45,8 @@ pub struct Keys<'a> {
 impl Reception {
     /// Nothing received yet.
     pub fn new(check_one_in: u32) -> Self {
-        Self { check_one_in, streams: Vec::new(), key_change: Durations::default(), interval: Interval::default() }
+        let (key_change, interval) = Default::default();
+        Self { check_one_in, streams: Vec::new(), key_change, interval, dark: Vec::new() }
     }
 
     /// A slot was assigned, of which the subscription was asked for at `since`.
@@ -54,8 +66,17 @@ impl Reception {
     pub fn end(&mut self, now: Moment, tenants: impl IntoIterator<Item = Tenant>) {
         for mut tenant in tenants {
             self.interval.merge(&tenant.inbound.take_interval(now));
-            stream(&mut self.streams, &tenant).tally.merge(&tenant.inbound.tally(now));
+            let outcome = find(&mut self.streams, tenant.from(), tenant.stream);
+            outcome.tally.merge(&tenant.inbound.tally(now));
         }
+    }
+
+    /// Our connection is lost: what was received in its slots is frozen until it is received again.
+    pub fn lose(&mut self, now: Moment, tenants: Vec<Tenant>) {
+        let live = tenants.iter().filter(|tenant| tenant.awaited.is_none());
+        let dark = live.map(|tenant| Dark { from: tenant.from(), stream: tenant.stream, since: now, told: now });
+        self.dark.extend(dark);
+        self.end(now, tenants);
     }
 
     /// A packet came. Tells whether a key frame should be asked for.
@@ -95,17 +116,24 @@ impl Reception {
         due.filter_map(|(place, tenant)| tenant.inbound.handle_timeout(now).then_some(place)).collect()
     }
 
-    /// What came since the last call.
-    pub fn take_interval(&mut self, now: Moment, slots: Option<&mut Slots>) -> Interval {
+    /// What came since the last call. What is still dark once we are connected again may have ended meanwhile.
+    pub fn take_interval(&mut self, now: Moment, slots: Option<&mut Slots>, is_connected: bool) -> Interval {
         let mut interval = std::mem::take(&mut self.interval);
+        for dark in self.dark.iter_mut().filter(|_| !is_connected) {
+            interval.frozen += now.since(std::mem::replace(&mut dark.told, now));
+        }
         for (_, tenant) in slots.into_iter().flat_map(Slots::tenants) {
             interval.merge(&tenant.inbound.take_interval(now));
         }
         interval
     }
 
-    /// All that was received in slots that have ended, and how long keys took to change.
-    pub fn take_findings(&mut self) -> (Vec<StreamOutcome>, Durations) {
+    /// All that was received in slots that have ended, and how long keys took to change. What is dark stays so to the end
+    /// where `is_lost`; otherwise its sender went meanwhile.
+    pub fn take_findings(&mut self, now: Moment, is_lost: bool) -> (Vec<StreamOutcome>, Durations) {
+        for dark in std::mem::take(&mut self.dark).into_iter().filter(|_| is_lost) {
+            find(&mut self.streams, dark.from, dark.stream).tally.freezes.merge(&dark.until(now));
+        }
         (std::mem::take(&mut self.streams), std::mem::take(&mut self.key_change))
     }
 
@@ -113,17 +141,35 @@ impl Reception {
         if let Some(at) = tenant.inbound.first_frame()
             && let Some(since) = tenant.awaited.take()
         {
-            stream(&mut self.streams, tenant).first_frame.record(at.since(since));
+            let (from, name) = (tenant.from(), tenant.stream);
+            find(&mut self.streams, from, name).first_frame.record(at.since(since));
+            let again = |dark: &mut Dark| dark.from == from && dark.stream == name;
+            for dark in self.dark.extract_if(.., again) {
+                find(&mut self.streams, from, name).tally.freezes.merge(&dark.until(at));
+                self.interval.frozen += at.since(dark.told);
+            }
         }
         if let Some(at) = tenant.inbound.first_key_frame()
             && let Some(since) = tenant.key_awaited.take()
         {
-            stream(&mut self.streams, tenant).first_key_frame.record(at.since(since));
+            find(&mut self.streams, tenant.from(), tenant.stream).first_key_frame.record(at.since(since));
         }
     }
 }
 
+impl Dark {
+    fn until(&self, at: Moment) -> Freezes {
+        let lasted = at.since(self.since);
+        Freezes { count: 1, total: lasted, longest: lasted }
+    }
+}
+
 impl Tenant {
+    /// The sender's place in the call.
+    fn from(&self) -> Option<usize> {
+        self.origin.map(|origin| origin.index as usize)
+    }
+
     /// Whether what does not authenticate at this moment may be the last of the slot's tenant before, which the page
     /// drops without a word.
     fn may_be_strange(&self, at: Moment) -> bool {
@@ -131,12 +177,11 @@ impl Tenant {
     }
 }
 
-/// The outcome of what a slot carries.
-fn stream<'a>(streams: &'a mut Vec<StreamOutcome>, tenant: &Tenant) -> &'a mut StreamOutcome {
-    let from = tenant.origin.map(|origin| origin.index as usize);
-    let place = streams.iter().position(|each| each.from == from && each.stream == tenant.stream);
+/// The outcome of a stream, which may be its first.
+fn find(streams: &mut Vec<StreamOutcome>, from: Option<usize>, stream: Stream) -> &mut StreamOutcome {
+    let place = streams.iter().position(|each| each.from == from && each.stream == stream);
     let place = place.unwrap_or_else(|| {
-        streams.push(StreamOutcome::new(from, tenant.stream));
+        streams.push(StreamOutcome::new(from, stream));
         streams.len() - 1
     });
     &mut streams[place]

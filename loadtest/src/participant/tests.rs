@@ -216,8 +216,20 @@ fn a_relay_that_is_gone_is_told_within_ten_seconds_and_who_is_ordered_to_leaves(
     }
     world.relay_is_up = true;
     world.run(seconds(15));
+    for peer in &world.peers {
+        let frozen = |update: &Update| match update {
+            Update::Second { second, .. } => second.interval.frozen,
+            _ => Duration::ZERO,
+        };
+        let frozen: Duration = peer.updates.iter().map(frozen).sum();
+        assert!((seconds(18)..seconds(48)).contains(&frozen), "two streams for at least nine seconds: {frozen:?}");
+    }
     assert!(world.peers.iter().all(|peer| peer.count(|update| matches!(update, Update::Rejoined { .. })) == 1));
     end(&mut world, 2);
+    for stream in &world.peers[0].outcome().streams {
+        let freezes = stream.tally.freezes;
+        assert!(freezes.longest >= seconds(9) && freezes.count == 1, "{freezes:?}");
+    }
 }
 
 #[test]
