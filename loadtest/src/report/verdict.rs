@@ -113,7 +113,11 @@ fn limit(report: &Report) -> Vec<String> {
 fn broken(report: &Report) -> Vec<String> {
     let broken: Vec<&str> =
         report.thresholds.iter().filter(|threshold| threshold.broken).map(|it| it.expression.as_str()).collect();
-    if broken.is_empty() { vec![] } else { vec![format!("Broken: {}.", broken.join(", "))] }
+    if broken.is_empty() || matches!(report.outcome, Outcome::Failed { .. }) {
+        vec![]
+    } else {
+        vec![format!("Broken: {}.", broken.join(", "))]
+    }
 }
 
 /// What no network excuses.

@@ -1,8 +1,12 @@
 //! Figures as people read them: a few digits, a unit, and nothing that pretends to more precision than there is.
 
-/// Milliseconds: `0.42 ms`, `43.1 ms`, `1,234 ms`, `12.3 s`.
+/// Milliseconds: `0.42 ms`, `43.1 ms`, `1,234 ms`, `12.3 s`, `80 min 16 s`.
 pub fn milliseconds(value: f64) -> String {
-    if value.abs() < 10_000.0 { format!("{} ms", number(value)) } else { format!("{} s", number(value / 1000.0)) }
+    match value.abs() {
+        ..10_000.0 => format!("{} ms", number(value)),
+        ..120_000.0 => format!("{} s", number(value / 1000.0)),
+        _ => seconds(value / 1000.0),
+    }
 }
 
 /// Percent: `0 %` only where it is nothing at all.
@@ -103,8 +107,8 @@ mod tests {
 
     #[test]
     fn figures_keep_three_digits_and_their_unit() {
-        let written = [0.0, 0.0423, 0.423, 4.23, 42.31, 1234.4, 12_340.0].map(milliseconds);
-        assert_eq!(written, ["0 ms", "0.042 ms", "0.42 ms", "4.23 ms", "42.3 ms", "1,234 ms", "12.3 s"]);
+        let written = [0.0, 0.0423, 0.423, 4.23, 42.31, 1234.4, 12_340.0, 500_000.0].map(milliseconds);
+        assert_eq!(written, ["0 ms", "0.042 ms", "0.42 ms", "4.23 ms", "42.3 ms", "1,234 ms", "12.3 s", "8 min 20 s"]);
         assert_eq!([320.0, 32_000.0, 1_240_000.0].map(bitrate), ["320 bit/s", "32 kbit/s", "1.24 Mbit/s"]);
         assert_eq!([0.0, 1536.0, 13_002_342.0].map(bytes), ["0 B", "1.5 KiB", "12.4 MiB"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);

@@ -52,9 +52,9 @@ fn cautions(a: &Report, b: &Report) -> String {
 fn table(a: &Report, b: &Report) -> String {
     let mut html = String::from(
         "<section><h2>Measure by measure</h2><table class=\"measures compared\"><caption>Difference and ratio are of B to A. \
-         A better one is named where they differ by more than a 50th.</caption><thead><tr><th scope=\"col\">Measure</th>\
+         The better is bold, and named, where they differ by more than a 50th.</caption><thead><tr><th scope=\"col\">Measure</th>\
          <th scope=\"col\" class=\"n\">A</th><th scope=\"col\" class=\"n\">B</th><th scope=\"col\" class=\"n\">Difference</th>\
-         <th scope=\"col\" class=\"n far\">Ratio</th><th scope=\"col\">Better</th></tr></thead>",
+         <th scope=\"col\" class=\"n far\">Ratio</th><th scope=\"col\" class=\"far\">Better</th></tr></thead>",
     );
     let mut group = "";
     for row in rows(a, b) {
@@ -70,17 +70,19 @@ fn table(a: &Report, b: &Report) -> String {
             );
         }
         let say = |value: Option<f64>| value.map_or("–".to_owned(), |value| escaped(&row.measure.say(value)));
-        let (class, better) = match row.better() {
-            Some(Side::A) => ("c1", "A"),
-            Some(Side::B) => ("c4", "B"),
-            None => ("", ""),
+        let (class, better, won) = match row.better() {
+            Some(Side::A) => ("c1", "A", [" won c1", ""]),
+            Some(Side::B) => ("c4", "B", ["", " won c4"]),
+            None => ("", "", ["", ""]),
         };
         let _ = write!(
             html,
-            "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n far\">{}</td>\
-             <td class=\"better {class}\">{better}</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td class=\"n{}\">{}</td><td class=\"n{}\">{}</td><td class=\"n\">{}</td><td class=\"n far\">{}</td>\
+             <td class=\"better far {class}\">{better}</td></tr>",
             escaped(row.measure.name),
+            won[0],
             say(row.a),
+            won[1],
             say(row.b),
             escaped(&row.difference()),
             row.ratio()

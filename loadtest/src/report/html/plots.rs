@@ -30,7 +30,7 @@ pub fn section(report: &Report) -> String {
     let note = match run.width {
         width if width > 1.5 => format!(
             "<p class=\"quiet\">Each point stands for {}: sums and means of that time, and its worst second of p95, p99 and CPU.</p>",
-            escaped(&seconds(width))
+            worded(&seconds(width))
         ),
         _ => String::new(),
     };
