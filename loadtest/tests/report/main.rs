@@ -3,6 +3,7 @@
 use serde_json::Value;
 use sotto_loadtest::plan::{Bursts, EngineKind, Plan};
 use sotto_loadtest::report::compare::{Side, render_html, render_text, rows, warnings};
+use sotto_loadtest::report::measure::MEASURES;
 use sotto_loadtest::report::verdict::{Tone, Verdict};
 use sotto_loadtest::report::{Outcome, Report, html, summary};
 
@@ -226,6 +227,15 @@ fn a_comparison_names_the_better_and_the_difference_with_its_sign() {
     assert_eq!(row("bitrate received").better(), None, "more is not better where the plan sets it");
     assert_eq!(row("jitter").better(), None, "a hundredth is no difference");
     assert_eq!(row("packets due").difference(), "=");
+}
+
+#[test]
+fn the_readme_defines_every_measure_as_the_page_does() {
+    let table = MEASURES.iter().fold(String::from("| Measure | What it says |\n|---|---|\n"), |table, measure| {
+        format!("{table}| {}: {} | {} |\n", measure.group, measure.name, measure.definition)
+    });
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(&table), "README.md should have this table:\n\n{table}");
 }
 
 /// A report in which every optional field is there.
