@@ -5,7 +5,9 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests begin virtual time somewhere"))]
 
+pub mod cli;
 pub mod clock;
+pub mod conductor;
 pub mod e2ee;
 pub mod engine;
 pub mod fleet;
@@ -15,8 +17,11 @@ pub mod media;
 pub mod participant;
 pub mod plan;
 pub mod process;
+pub mod progress;
 pub mod quantity;
 pub mod relay_process;
+pub mod relay_url;
 pub mod report;
+pub mod scenario;
 pub mod signaling;
 pub mod threshold;
