@@ -116,7 +116,8 @@ impl Sequences {
         if index < first {
             return self.precede(first, index, repaired, now);
         }
-        let Ok(place) = self.missing.binary_search_by_key(&index, |missing| missing.index) else {
+        let place = self.missing.binary_search_by_key(&index, |missing| missing.index).ok();
+        let Some(place) = place.filter(|&place| !self.missing[place].is_lost(now)) else {
             set(&mut self.seen, index);
             self.counts.late += 1;
             return Arrival::Useless;
@@ -179,7 +180,9 @@ impl Sequences {
             return Arrival::Useless;
         }
         self.first = Some(index);
-        (index + 1..first).rev().for_each(|index| self.missing.push_front(Missing { index, since: now }));
+        // The lower is never given up later, so that the first in the queue is the next.
+        let since = self.missing.front().map_or(now, |missing| missing.since);
+        (index + 1..first).rev().for_each(|index| self.missing.push_front(Missing { index, since }));
         self.accept(index, repaired)
     }
 
@@ -227,3 +230,130 @@ const WORDS: usize = (WINDOW / 64) as usize;
 const BEGIN: u64 = 1 << 20;
 /// Packets by which the first to come may have overtaken others: a large key frame in disorder.
 const BEFORE: u64 = 128;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ms(ms: u64) -> Moment {
+        Moment(ms * 1_000_000)
+    }
+
+    #[test]
+    fn a_number_is_lost_a_second_after_it_was_missed() {
+        let mut sequences = Sequences::new();
+        sequences.receive(65_534, false, ms(0));
+        let Arrival::New(index) = sequences.receive(1, false, ms(10)) else { panic!("it is new") };
+        assert_eq!(sequences.missing_from(0), Some((index - 2, ms(10))));
+        assert_eq!((sequences.counts(ms(1_009)).expected(), sequences.give_up(ms(1_009))), (2, None));
+        assert_eq!(sequences.counts(ms(1_010)), Counts { received: 2, lost: 2, ..Counts::default() });
+        assert_eq!(sequences.next_timeout(), Some(ms(1_010)));
+        assert_eq!((sequences.give_up(ms(1_010)), sequences.give_up(ms(1_010))), (Some(index - 2), Some(index - 1)));
+        assert_eq!((sequences.give_up(ms(1_010)), sequences.next_timeout()), (None, None));
+        assert_eq!(sequences.receive(65_535, true, ms(1_020)), Arrival::Useless, "too late");
+        assert_eq!(sequences.counts(ms(9_999)), Counts { received: 2, lost: 2, late: 1, ..Counts::default() });
+    }
+
+    #[test]
+    fn what_the_first_packet_overtook_belongs_to_the_stream() {
+        let mut sequences = Sequences::new();
+        sequences.receive(3, false, ms(0));
+        assert!(matches!(sequences.receive(0, false, ms(1)), Arrival::New(_)));
+        assert!(matches!(sequences.receive(1, false, ms(1)), Arrival::New(_)));
+        assert_eq!(sequences.counts(ms(2_000)), Counts { received: 3, lost: 1, ..Counts::default() });
+        assert_eq!(sequences.receive(3u16.wrapping_sub(2_000), false, ms(2)), Arrival::Useless);
+    }
+
+    #[test]
+    fn an_outage_longer_than_the_window_is_lost_in_full() {
+        let mut sequences = Sequences::new();
+        sequences.receive(0, false, ms(0));
+        sequences.receive(30_000, false, ms(1));
+        assert_eq!(sequences.counts(ms(1_001)).lost, 29_999);
+        assert_eq!(sequences.receive(100, true, ms(2)), Arrival::Useless, "nobody could tell it from a duplicate");
+        while sequences.give_up(ms(1_001)).is_some() {}
+        assert_eq!(sequences.counts(ms(1_001)).expected(), 30_001);
+    }
+
+    proptest! {
+        /// Packets in any order, twice, repaired, late, from any first number.
+        #[test]
+        fn counts_are_those_of_a_model_that_forgets_nothing(
+            first: u16,
+            arrivals in prop::collection::vec((0u64..60, any::<bool>(), 0u64..40), 1..400),
+        ) {
+            let (mut sequences, mut model, mut now) = (Sequences::new(), Model::default(), 0);
+            for (n, (ahead, repaired, wait)) in arrivals.into_iter().enumerate() {
+                now += wait;
+                let number = 200 + n as u64 / 2 + ahead;
+                while sequences.give_up(ms(now)).is_some() {}
+                let arrival = sequences.receive(first.wrapping_add(number as u16), repaired, ms(now));
+                let expected = model.receive(number, repaired, now);
+                prop_assert_eq!(matches!(arrival, Arrival::New(_)), expected);
+                prop_assert_eq!(sequences.counts(ms(now)), model.counts(now));
+            }
+        }
+    }
+
+    /// What became of each number between the lowest and the highest that came.
+    #[derive(Default)]
+    struct Model {
+        states: BTreeMap<u64, State>,
+        duplicate: u64,
+    }
+
+    enum State {
+        Missing(u64),
+        TooLate,
+        Original,
+        Repaired,
+    }
+
+    impl Model {
+        fn receive(&mut self, number: u64, repaired: bool, now: u64) -> bool {
+            let new = if repaired { State::Repaired } else { State::Original };
+            let bounds = self.states.first_key_value().zip(self.states.last_key_value());
+            let Some((low, high)) = bounds.map(|((low, _), (high, _))| (*low, *high)) else {
+                return self.states.insert(number, new).is_none();
+            };
+            let first_missing = self.states.values().find_map(|state| match state {
+                State::Missing(since) if now < since + 1_000 => Some(*since),
+                _ => None,
+            });
+            (high + 1..number).for_each(|passed| drop(self.states.insert(passed, State::Missing(now))));
+            let since = first_missing.unwrap_or(now);
+            (number + 1..low).for_each(|passed| drop(self.states.insert(passed, State::Missing(since))));
+            let state = self.states.entry(number).or_insert(State::Missing(now));
+            match state {
+                State::Missing(since) if now < *since + 1_000 => {
+                    *state = new;
+                    return true;
+                }
+                State::Missing(_) => *state = State::TooLate,
+                State::Repaired if !repaired => {
+                    *state = State::Original;
+                    self.duplicate += 1;
+                }
+                _ => self.duplicate += 1,
+            }
+            false
+        }
+
+        fn counts(&self, now: u64) -> Counts {
+            let mut counts = Counts { duplicate: self.duplicate, ..Counts::default() };
+            for state in self.states.values() {
+                match state {
+                    State::Missing(since) => counts.lost += u64::from(now >= since + 1_000),
+                    State::TooLate => (counts.lost, counts.late) = (counts.lost + 1, counts.late + 1),
+                    State::Original => counts.received += 1,
+                    State::Repaired => counts.repaired += 1,
+                }
+            }
+            counts
+        }
+    }
+}

@@ -86,3 +86,51 @@ fn structure(bytes: &[u8]) -> Option<usize> {
     }
     Some(length)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(codec: Codec, payload: &[u8]) -> Option<(usize, bool, bool)> {
+        Descriptor::parse(codec, payload).map(|found| (found.length, found.begins, found.key))
+    }
+
+    #[test]
+    fn descriptors_of_browsers_are_read() {
+        // X S, I L T K, 15 bits of picture, TL0PICIDX, TID and KEYIDX; the tag of a key frame.
+        assert_eq!(parsed(Codec::Vp8, &[0x90, 0xf0, 0x92, 0x34, 9, 0xa3, 0x50]), Some((6, true, true)));
+        assert_eq!(parsed(Codec::Vp8, &[0x90, 0xe0, 0x12, 9, 0x20, 0x51]), Some((5, true, false)));
+        assert_eq!(parsed(Codec::Vp8, &[0x80, 0x80, 0x92, 0x34, 0x50]), Some((4, false, false)));
+        assert_eq!(parsed(Codec::Vp8, &[0x11, 0x50]), Some((1, false, false)), "the start of a later partition");
+        // I L B V: picture, TID with TL0PICIDX, a structure of one layer with its size and one picture of one reference.
+        let vp9 = [0xaa, 0x92, 0x34, 0x00, 9, 0x18, 1, 64, 0, 180, 1, 0x04, 1, 0xde];
+        assert_eq!(parsed(Codec::Vp9, &vp9), Some((13, true, true)));
+        assert_eq!(parsed(Codec::Vp9, &[0xf8, 0x05, 0x20, 0x03, 0x04, 0xde]), Some((5, true, false)), "flexible");
+        assert_eq!(parsed(Codec::Vp9, &[0x28, 0x03, 9, 0xde]), Some((3, false, false)), "a higher spatial layer");
+        assert_eq!(parsed(Codec::Opus, &[0x78]), Some((0, true, false)));
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_descriptor() {
+        let vp8 = [0x90, 0xf0, 0x92, 0x34, 9, 0xa3];
+        let vp9 = [0xaa, 0x92, 0x34, 0x00, 9, 0x18, 1, 64, 0, 180, 1, 0x04, 1];
+        assert!((0..=vp8.len()).all(|length| parsed(Codec::Vp8, &vp8[..length]).is_none()));
+        assert!((0..=vp9.len()).all(|length| parsed(Codec::Vp9, &vp9[..length]).is_none()));
+        assert_eq!(parsed(Codec::Vp9, &[0xf8, 5, 3, 3, 3, 3, 2, 0xde]), None, "more references than there can be");
+        assert_eq!(parsed(Codec::Opus, &[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_a_frame_follows(payload in prop::collection::vec(any::<u8>(), 0..40)) {
+            for codec in [Codec::Opus, Codec::Vp8, Codec::Vp9] {
+                if let Some(found) = Descriptor::parse(codec, &payload) {
+                    prop_assert!(found.length < payload.len());
+                    prop_assert!(found.begins || !found.key);
+                }
+            }
+        }
+    }
+}

@@ -283,3 +283,189 @@ const SECOND: u64 = 1_000_000_000;
 /// RFC 7587, section 4.1, and RFC 7741, section 4.1.
 const AUDIO_CLOCK: u128 = 48_000;
 const VIDEO_CLOCK: u128 = 90_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::descriptor::Descriptor;
+    use crate::plan::Layer;
+
+    const FROM: Origin = Origin { run: 1, call: 2, index: 3 };
+
+    fn simulcast(fps: u32) -> Video {
+        let layer = |height, bitrate| Layer { height, bitrate };
+        Video { fps, layers: vec![layer(180, 150_000), layer(360, 500_000), layer(720, 1_700_000)], ..Video::default() }
+    }
+
+    fn seal(frame: &[u8], out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(frame);
+        true
+    }
+
+    /// What goes out until `end`, when each frame is made as soon as it is due: when, layer, packet.
+    fn produced(outgoing: &mut Outgoing, end: Moment) -> Vec<(Moment, usize, Packet)> {
+        let mut packets = Vec::new();
+        while outgoing.next_due() <= end {
+            let due = outgoing.next_due();
+            outgoing.produce(due, &mut seal, &mut |layer, packet| packets.push((due, layer, packet)));
+        }
+        packets
+    }
+
+    fn begins_key_frame(packet: &Packet) -> bool {
+        Descriptor::parse(Codec::Vp8, &packet.payload).is_some_and(|descriptor| descriptor.key)
+    }
+
+    #[test]
+    fn frames_come_at_their_rate_with_timestamps_of_the_same_pace() {
+        for fps in [15, 24, 30, 60] {
+            let mut camera = Outgoing::camera(&Video { fps, ..Video::default() }, FROM, 1, Moment(0));
+            let packets = produced(&mut camera, Moment(100 * SECOND));
+            let frames: Vec<_> = packets.iter().filter(|(_, _, packet)| packet.marker).collect();
+            assert!(frames.len().abs_diff(100 * fps as usize) <= 1, "{} frames", frames.len());
+            let (first, last) = (frames[0], frames[frames.len() - 1]);
+            let ticks = f64::from(last.2.timestamp.wrapping_sub(first.2.timestamp));
+            let elapsed = last.0.since(first.0).as_secs_f64();
+            assert!((ticks / 90_000.0 - elapsed).abs() < 1e-4, "{ticks} ticks in {elapsed} s");
+            assert_eq!(camera.late_frames(), 0);
+        }
+    }
+
+    #[test]
+    fn layers_hold_their_bitrates_in_sequence_spaces_of_their_own() {
+        let mut camera = Outgoing::camera(&simulcast(30), FROM, 2, Moment(0));
+        assert_eq!((camera.layers(), camera.codec(), camera.stream()), (3, Codec::Vp8, Stream::Camera));
+        let packets = produced(&mut camera, Moment(60 * SECOND));
+        let mut firsts = Vec::new();
+        for (layer, bitrate) in [150_000.0, 500_000.0, 1_700_000.0].into_iter().enumerate() {
+            let packets: Vec<_> =
+                packets.iter().filter(|(_, of, _)| *of == layer).map(|(_, _, packet)| packet).collect();
+            let bytes: usize = packets.iter().map(|packet| packet.payload.len()).sum();
+            let found = bytes as f64 * 8.0 / 60.0;
+            assert!((0.97..1.05).contains(&(found / bitrate)), "layer {layer}: {found}");
+            assert!(packets.windows(2).all(|pair| pair[1].sequence == pair[0].sequence.wrapping_add(1)));
+            assert!(begins_key_frame(packets[0]), "it begins with a key frame");
+            assert_eq!(packets.iter().filter(|packet| begins_key_frame(packet)).count(), 1, "nobody asked for another");
+            firsts.push((packets[0].sequence, packets[0].timestamp));
+        }
+        assert!(firsts[0] != firsts[1] && firsts[1] != firsts[2]);
+        assert_eq!(camera.sent().packets, packets.len() as u64);
+    }
+
+    #[test]
+    fn a_key_frame_is_made_of_the_layer_that_was_asked_for_at_once_and_of_all_after_the_longest_time() {
+        let video = Video { key_frame_every: Duration::from_secs(2), ..simulcast(30) };
+        let mut camera = Outgoing::camera(&video, FROM, 3, Moment(0));
+        produced(&mut camera, Moment(SECOND));
+        camera.request_key_frame(Some(1));
+        let due = camera.next_due();
+        let next = produced(&mut camera, due);
+        let keys = |packets: &[(Moment, usize, Packet)]| -> Vec<_> {
+            packets.iter().filter(|(_, _, packet)| begins_key_frame(packet)).map(|(_, layer, _)| *layer).collect()
+        };
+        assert_eq!(keys(&next), [1]);
+        let until = Moment(SECOND * 5 / 2);
+        assert_eq!(keys(&produced(&mut camera, until)), [0, 2], "two seconds after their last");
+        camera.request_key_frame(None);
+        let due = camera.next_due();
+        assert_eq!(keys(&produced(&mut camera, due)), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_clip_answers_a_request_with_its_next_key_frame_and_goes_on_from_there() {
+        let video = Video { picture: Picture::Clip, ..Video::default() };
+        let mut camera = Outgoing::camera(&video, FROM, 4, Moment(0));
+        let mut frames = Vec::new();
+        for n in 0..40 {
+            if n == 20 {
+                camera.request_key_frame(Some(0));
+            }
+            let due = camera.next_due();
+            let mut note = |frame: &[u8], out: &mut Vec<u8>| {
+                frames.push(Stamp::read(frame).unwrap());
+                seal(frame, out)
+            };
+            camera.produce(due, &mut note, &mut |_, _| {});
+        }
+        let place = |stamp: &Stamp| match stamp.content {
+            Content::Clip { frame, .. } => frame,
+            _ => panic!("no clip"),
+        };
+        let places: Vec<_> = frames.iter().map(place).collect();
+        let expected: Vec<_> = (0..20).chain(30..50).collect();
+        assert_eq!(places, expected);
+        let keys: Vec<_> = frames.iter().filter(|stamp| stamp.key).map(|stamp| stamp.sequence).collect();
+        assert_eq!(keys, [0, 15, 20, 35]);
+    }
+
+    #[test]
+    fn turns_that_went_by_are_left_out_and_counted_and_the_count_of_frames_has_no_gap() {
+        for mut outgoing in [
+            Outgoing::voice(&Audio::default(), FROM, 5, Moment(0)),
+            Outgoing::camera(&simulcast(50), FROM, 5, Moment(0)),
+        ] {
+            produced(&mut outgoing, Moment(SECOND));
+            let sequence = outgoing.sequence;
+            let mut count = 0;
+            outgoing.produce(outgoing.next_due() + Duration::from_millis(95), &mut seal, &mut |_, packet| {
+                count += usize::from(packet.marker);
+            });
+            assert_eq!((count, outgoing.late_frames()), (outgoing.layers(), 4), "80 ms are four turns, 15 ms are none");
+            assert_eq!(outgoing.sequence, sequence + 1);
+            outgoing.resume(outgoing.next_due() + Duration::from_secs(60));
+            produced(&mut outgoing, Moment(62 * SECOND));
+            assert_eq!(outgoing.late_frames(), 4, "nothing was to be sent for a minute");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sealed_is_not_sent_and_a_key_frame_follows() {
+        let mut camera = Outgoing::camera(&Video::default(), FROM, 6, Moment(0));
+        produced(&mut camera, Moment(SECOND));
+        let sequence = camera.sequence;
+        camera.produce(camera.next_due(), &mut |_, _| false, &mut |_, _| panic!("it was not sealed"));
+        assert_eq!(camera.sequence, sequence);
+        let due = camera.next_due();
+        assert!(begins_key_frame(&produced(&mut camera, due)[0].2));
+    }
+
+    #[test]
+    fn a_seed_repeats_a_stream_bit_for_bit() {
+        let stream = |seed| {
+            let mut camera = Outgoing::camera(&simulcast(30), FROM, seed, Moment(0));
+            produced(&mut camera, Moment(SECOND)).into_iter().map(|(at, layer, packet)| (at, layer, packet.payload))
+        };
+        assert!(stream(7).eq(stream(7)));
+        assert!(!stream(7).eq(stream(8)));
+    }
+
+    #[test]
+    fn the_lowest_and_the_highest_rates_make_whole_frames() {
+        for bitrate in [1, 10_000, 100_000_000] {
+            let layers = vec![Layer { height: 2_160, bitrate }];
+            for codec in [VideoCodec::Vp8, VideoCodec::Vp9] {
+                let mut camera =
+                    Outgoing::camera(&Video { layers: layers.clone(), codec, ..Video::default() }, FROM, 9, Moment(0));
+                let mut longest = 0;
+                while camera.next_due() < Moment(SECOND) {
+                    let due = camera.next_due();
+                    let mut check = |frame: &[u8], out: &mut Vec<u8>| {
+                        let stamp = Stamp::read(frame).expect("a stamp");
+                        assert!(content::is_intact(&stamp, camera_codec(codec), frame));
+                        longest = longest.max(frame.len());
+                        seal(frame, out)
+                    };
+                    camera.produce(due, &mut check, &mut |_, _| {});
+                }
+                assert!(longest <= block::LONGEST);
+            }
+        }
+    }
+
+    fn camera_codec(codec: VideoCodec) -> Codec {
+        match codec {
+            VideoCodec::Vp8 => Codec::Vp8,
+            VideoCodec::Vp9 => Codec::Vp9,
+        }
+    }
+}

@@ -142,3 +142,95 @@ const LARGEST: usize = 1_276;
 const COMPLEXITY: i32 = 5;
 /// A run has as many voices as variants; several runs in one process, as tests are, a few times that.
 const MOST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use opus::Decoder;
+
+    use super::*;
+    use crate::clock::Moment;
+    use crate::media::{Origin, Outgoing};
+
+    /// What a player hears of a voice's first packets, stamps and all, and how long those are.
+    fn heard(audio: &Audio, index: u32, packets: usize) -> (Vec<f32>, Vec<usize>) {
+        let origin = Origin { run: u64::MAX, call: u32::MAX, index };
+        let mut outgoing = Outgoing::voice(audio, origin, 1, Moment(0));
+        let mut decoder = Decoder::new(sound::RATE, Channels::Mono).unwrap();
+        let (mut samples, mut lengths) = (Vec::new(), Vec::new());
+        while lengths.len() < packets {
+            let due = outgoing.next_due();
+            let mut seal = |frame: &[u8], _: &mut Vec<u8>| {
+                let mut pcm = [0.0; 5_760];
+                let count = decoder.decode_float(frame, &mut pcm, false).expect("Opus with a stamp is Opus");
+                assert_eq!(count, 960, "20 ms");
+                samples.extend_from_slice(&pcm[..count]);
+                lengths.push(frame.len());
+                true
+            };
+            outgoing.produce(due, &mut seal, &mut |_, _| {});
+        }
+        (samples, lengths)
+    }
+
+    /// How much of one frequency there is, of full scale.
+    fn strength(samples: &[f32], hz: f64) -> f64 {
+        let angle = |n: usize| std::f64::consts::TAU * hz * n as f64 / f64::from(sound::RATE);
+        let sum = |part: fn(f64) -> f64| {
+            samples.iter().enumerate().map(|(n, &sample)| f64::from(sample) * part(angle(n))).sum::<f64>()
+        };
+        2.0 * sum(f64::cos).hypot(sum(f64::sin)) / samples.len() as f64
+    }
+
+    #[test]
+    fn a_tone_is_heard_behind_the_stamps_also_over_the_seam_of_the_loop() {
+        for (constant, bitrate, index) in
+            [(true, 32_000, 0), (false, 32_000, 7), (true, 27_000, 3), (true, 128_000, 31)]
+        {
+            let audio = Audio { on: true, bitrate, constant, signal: Signal::Tone };
+            let (samples, _) = heard(&audio, index, 200);
+            let pitch = sound::pitch(Signal::Tone, (index % u32::from(VARIANTS)) as u8);
+            // The loop has 150 packets; the first are heard before the decoder has settled.
+            for part in samples[48_000..].chunks_exact(16_000) {
+                let (tone, octave) = (strength(part, pitch), strength(part, pitch * 2.0));
+                assert!(tone > 0.15 && tone < 0.35, "{bitrate}, {constant}: a tone of {tone}");
+                assert!(octave < tone / 10.0, "{bitrate}, {constant}: an octave of {octave}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_constant_rate_is_one_length_and_a_variable_one_is_not() {
+        for (bitrate, length) in [(32_000, 80), (48_000, 120), (128_000, 320), (400_000, 1_000)] {
+            let constant = Audio { on: true, bitrate, constant: true, signal: Signal::Speech };
+            let (_, lengths) = heard(&constant, 2, 150);
+            assert!(lengths.iter().all(|&found| found == length), "{bitrate}: {lengths:?}");
+        }
+        let variable = Audio { on: true, bitrate: 32_000, constant: false, signal: Signal::Speech };
+        let (_, lengths) = heard(&variable, 2, 150);
+        let (least, most) = (lengths.iter().min(), lengths.iter().max());
+        assert!(least < most, "{lengths:?}");
+    }
+
+    #[test]
+    fn padding_of_any_length_is_what_the_standard_says() {
+        // An empty frame of 20 ms and code 0, as a decoder takes it for lost sound.
+        for total in (AROUND + 1..AROUND + 1_000).chain([1_275]) {
+            let mut packet = with_room(&[0x78], total);
+            packet.resize(packet.len() + stamp::LENGTH, 0xff);
+            assert_eq!(packet.len(), total);
+            let parsed = opus::packet::parse(&packet).expect("a packet");
+            assert_eq!((parsed.frames.len(), parsed.frames[0].len()), (1, 0), "{total} bytes");
+        }
+    }
+
+    #[test]
+    fn what_no_recipe_packs_to_is_none() {
+        let recipe = Recipe::new(&Audio::default(), 15);
+        assert_eq!(Recipe::unpack(recipe.pack()), Some(recipe));
+        let limits = [1, 1_000_000].map(|bitrate| Recipe::new(&Audio { bitrate, ..Audio::default() }, 0).bitrate);
+        assert_eq!(limits, [*BITRATES.start(), *BITRATES.end()]);
+        for packed in [0, recipe.pack() | 4, recipe.pack() | 16 << 8, recipe.pack() | 1 << 47] {
+            assert_eq!(Recipe::unpack(packed), None, "{packed:x}");
+        }
+    }
+}
