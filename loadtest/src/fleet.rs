@@ -12,10 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::clock::Moment;
+use crate::engine::full::play::Full;
 use crate::impair::candidate::detour_answer;
 use crate::impair::{Detour, Proxy, ProxyError};
 use crate::participant::{Order, Outcome, Participant, PeerId, Spec, Update};
-use crate::plan::{Impairment, Outage};
+use crate::plan::{EngineKind, Impairment, Outage};
 use crate::signaling::{Connector, Rewrite};
 use relay_watch::RelayWatch;
 
@@ -86,11 +87,26 @@ pub enum FleetError {
     /// The network.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// The engine.
+    #[error("the engine cannot be started: {0}; raise the limit of open files (`ulimit -n`) or of threads")]
+    Engine(#[from] std::io::Error),
 }
 
 impl Fleet {
-    /// Participants in that engine, at that relay; what they tell comes on the returned channel. Call it within a tokio
-    /// runtime, which carries signaling.
+    /// Participants in an engine of that kind, at that relay; what they tell comes on the returned channel. Call it
+    /// within a tokio runtime, which carries signaling and, with [`EngineKind::Full`], media.
+    ///
+    /// # Errors
+    /// Where the engine cannot be started.
+    pub fn start(kind: EngineKind, relay: RelayAddress) -> Result<(Self, mpsc::UnboundedReceiver<Update>), FleetError> {
+        let engine: Box<dyn Engine> = match kind {
+            EngineKind::Full => Box::new(Full::new(Handle::current())),
+            EngineKind::Light => return Err(FleetError::Engine(std::io::ErrorKind::Unsupported.into())),
+        };
+        Ok(Self::with_engine(engine, relay))
+    }
+
+    /// The same in any engine.
     pub fn with_engine(engine: Box<dyn Engine>, relay: RelayAddress) -> (Self, mpsc::UnboundedReceiver<Update>) {
         let runtime = Handle::current();
         let (updates, told) = mpsc::unbounded_channel();
