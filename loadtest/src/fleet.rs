@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::clock::Moment;
 use crate::engine::full::play::Full;
+use crate::engine::light::Light;
 use crate::impair::candidate::detour_answer;
 use crate::impair::{Detour, Proxy, ProxyError};
 use crate::participant::{Order, Outcome, Participant, PeerId, Spec, Update};
@@ -101,7 +102,7 @@ impl Fleet {
     pub fn start(kind: EngineKind, relay: RelayAddress) -> Result<(Self, mpsc::UnboundedReceiver<Update>), FleetError> {
         let engine: Box<dyn Engine> = match kind {
             EngineKind::Full => Box::new(Full::new(Handle::current())),
-            EngineKind::Light => return Err(FleetError::Engine(std::io::ErrorKind::Unsupported.into())),
+            EngineKind::Light => Box::new(Light::start(threads())?),
         };
         Ok(Self::with_engine(engine, relay))
     }
@@ -188,6 +189,11 @@ impl fmt::Debug for RelayAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RelayAddress(..)")
     }
+}
+
+/// Of the machine's cores all but one, which is the relay's where that runs here.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1))
 }
 
 /// Leads the answers of one participant through an impaired network, which is opened with the first.

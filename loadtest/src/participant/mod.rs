@@ -380,7 +380,7 @@ impl Participant {
                 let body = serde_json::json!({ "microphone": self.spec.microphone.is_some() });
                 self.say(now, "state", body);
             }
-            Happening::Left { id } => self.roster.doubted(id),
+            Happening::Left { id } => self.roster.doubted(now, id),
             Happening::KeyFrame => self.sending.request_key_frame(Stream::Camera, None),
             Happening::Message { from, kind, body } if kind == "speaking" => {
                 self.roster.heard(now, from, &body["level"]);

@@ -28,8 +28,10 @@ pub struct Other {
     pub origin: Option<Origin>,
     /// How their keys change.
     pub key_change: KeyChange,
-    /// Whether the encryption did before, over whatever connection of ours.
+    /// Whether the encryption has vouched for them, over whatever connection of ours, and has not taken it back.
     has_entered: bool,
+    /// Whether it ever did.
+    was_authentic: bool,
     speaker: Speaker,
 }
 
@@ -49,7 +51,8 @@ impl Roster {
         self.others = entries.iter().map(|entry| Other::new(entry.id, entry.streams.clone())).collect();
         for other in &mut self.others {
             let Some(known) = before.iter_mut().find(|known| known.id == other.id) else { continue };
-            (other.has_entered, other.origin) = (known.has_entered, known.origin);
+            (other.has_entered, other.was_authentic) = (known.has_entered, known.was_authentic);
+            other.origin = known.origin;
             std::mem::swap(&mut other.key_change, &mut known.key_change);
         }
         self.stage = Stage::default();
@@ -63,12 +66,9 @@ impl Roster {
 
     /// Someone left.
     pub fn departed(&mut self, now: Moment, id: ParticipantId) {
-        let entered = self.get(id).is_some_and(|other| other.is_authentic);
-        self.others.retain(|other| other.id != id);
-        self.stage.leave(id);
-        if entered {
-            self.told(now, id);
-        } else {
+        self.doubted(now, id);
+        let Some(place) = self.others.iter().position(|other| other.id == id) else { return };
+        if !self.others.remove(place).was_authentic {
             self.others.iter_mut().for_each(|other| other.key_change.never_entered(id));
         }
     }
@@ -91,6 +91,7 @@ impl Roster {
     pub fn entered(&mut self, id: ParticipantId, origin: Option<Origin>) {
         if let Some(other) = self.get(id) {
             (other.is_authentic, other.has_entered, other.origin) = (true, true, origin);
+            other.was_authentic = true;
         }
     }
 
@@ -101,11 +102,13 @@ impl Roster {
         }
     }
 
-    /// It no longer does.
-    pub fn doubted(&mut self, id: ParticipantId) {
+    /// It no longer does; a goodbye may come before the server says that they left.
+    pub fn doubted(&mut self, now: Moment, id: ParticipantId) {
         self.stage.leave(id);
-        if let Some(other) = self.get(id) {
-            (other.is_authentic, other.has_entered) = (false, false);
+        let Some(other) = self.get(id) else { return };
+        other.has_entered = false;
+        if std::mem::take(&mut other.is_authentic) {
+            self.told(now, id);
         }
     }
 
@@ -154,8 +157,16 @@ impl Roster {
 impl Other {
     fn new(id: ParticipantId, streams: Vec<Stream>) -> Self {
         let key_change = KeyChange::new();
-        let speaker = Speaker::default();
-        Self { id, streams, is_authentic: false, origin: None, key_change, has_entered: false, speaker }
+        Self {
+            id,
+            streams,
+            is_authentic: false,
+            origin: None,
+            key_change,
+            has_entered: false,
+            was_authentic: false,
+            speaker: Speaker::default(),
+        }
     }
 }
 
@@ -194,7 +205,7 @@ mod tests {
     fn nothing_is_asked_of_who_is_not_authentic() {
         let mut roster = roster(1);
         assert_eq!(roster.wanted(View { watch: None, stage_height: 720 }).len(), 2);
-        roster.doubted(id(0));
+        roster.doubted(Moment(0), id(0));
         assert!(roster.wanted(View { watch: None, stage_height: 720 }).is_empty());
         roster.arrived(Moment(0), id(1));
         roster.published(id(1), Stream::Microphone);
