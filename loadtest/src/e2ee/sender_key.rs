@@ -160,6 +160,13 @@ impl SenderKeys {
         out
     }
 
+    /// As if so many frames of that stream had been sent under that key.
+    #[cfg(test)]
+    pub fn resume(&mut self, (generation, step, base): (u32, u8, Secret<32>), stream: u8, counter: u64) {
+        self.current = Some(BaseKey { generation, step, base, streams: Vec::new() });
+        self.entry(stream).counter = counter;
+    }
+
     fn ensured(&mut self) -> &mut BaseKey {
         if self.current.is_none() {
             self.current = Some(self.fresh());

@@ -1,5 +1,6 @@
 //! A call among [`Encryption`](super::Encryption)s, rule by rule.
 
+mod vectors;
 mod world;
 
 use std::time::Duration;
