@@ -49,6 +49,16 @@ pub enum Trouble {
     Refused(&'static str),
 }
 
+/// A frame that authenticated, whatever was in it.
+pub struct Authenticated {
+    /// Whose.
+    pub peer: PeerId,
+    /// Its place among theirs.
+    pub opened: Opened,
+    /// What it was the first to show.
+    pub shown: Shown,
+}
+
 /// One connection of ours: its key, and who has our hello.
 struct Connection {
     key: ConnectionKey,
@@ -172,7 +182,7 @@ impl Conversation {
         message: &Envelope,
         members: &mut Membership,
         out: &mut VecDeque<Happening>,
-    ) -> (Result<Meaning, Trouble>, Option<(PeerId, Opened, Shown)>) {
+    ) -> (Result<Meaning, Trouble>, Option<Authenticated>) {
         if self.connection.is_none() || !members.is_present(from) {
             return (Err(Trouble::Refused("stranger")), None);
         }
@@ -224,7 +234,7 @@ impl Conversation {
         from: ParticipantId,
         message: &Envelope,
         members: &mut Membership,
-    ) -> (Result<Meaning, Trouble>, Option<(PeerId, Opened, Shown)>) {
+    ) -> (Result<Meaning, Trouble>, Option<Authenticated>) {
         let sealed = message.bytes("box");
         let id = members.of(from);
         let peer = id.and_then(|id| members.peer_mut(id)).filter(|peer| peer.on_roster());
@@ -235,12 +245,12 @@ impl Conversation {
             Said::Refused(refusal) => (Err(Trouble::Refused(refusal.name())), None),
             Said::NotTheirs { opened: (opened, shown), signed } => {
                 let trouble = if signed { Trouble::Refused("malformed") } else { Trouble::Unverified("message") };
-                (Err(trouble), Some((id, opened, shown)))
+                (Err(trouble), Some(Authenticated { peer: id, opened, shown }))
             }
             Said::Message { kind, body, opened: (opened, shown) } => {
                 let holds = kind == "alive" || check_message(&kind, &body).is_ok();
                 let said = if holds { Ok(Meaning::Said(id, kind, body)) } else { Err(Trouble::Refused("malformed")) };
-                (said, Some((id, opened, shown)))
+                (said, Some(Authenticated { peer: id, opened, shown }))
             }
         }
     }

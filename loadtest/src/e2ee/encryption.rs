@@ -13,7 +13,7 @@ use sotto_signaling::message::{Join, ParticipantId, Stream};
 
 use super::bytes::{array_from_base64url, to_base64url};
 use super::code::verification_code;
-use super::conversation::{Conversation, Meaning, Trouble};
+use super::conversation::{Authenticated, Conversation, Meaning, Trouble};
 use super::envelope::Envelope;
 use super::frame::{Metadata, clear_bytes, stream_number};
 use super::hint::Hints;
@@ -194,7 +194,7 @@ impl Encryption {
             return;
         };
         let (meaning, shown) = self.conversation.receive(from, &message, &mut self.members, &mut self.happenings);
-        if let Some((peer, opened, shown)) = shown {
+        if let Some(Authenticated { peer, opened, shown }) = shown {
             self.erase_later(now, peer, opened, shown);
         }
         match meaning {
@@ -233,7 +233,7 @@ impl Encryption {
         Ok(())
     }
 
-    /// Says goodbye, for good, and erases the keys.
+    /// Says goodbye, for good, and erases the keys. Told the time like everything else, though nothing hangs on it.
     pub fn bye(&mut self, _now: Moment) {
         if self.closed {
             return;

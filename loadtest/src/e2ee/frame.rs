@@ -30,11 +30,6 @@ pub fn clear_bytes(codec: Codec, frame: &[u8]) -> Option<usize> {
     (clear <= frame.len()).then_some(clear)
 }
 
-/// Whether a frame can be decoded without those before it, so far as its clear bytes say; `None` where they do not.
-pub fn is_key_frame(codec: Codec, frame: &[u8]) -> Option<bool> {
-    (codec == Codec::Vp8).then(|| frame.first().is_some_and(|first| first & 1 == 0))
-}
-
 /// What is authenticated with the frames of one sender beside the SFrame header.
 #[derive(Clone)]
 pub struct Metadata([u8; PREFIX]);

@@ -27,7 +27,6 @@ mod sender_key;
 mod sframe;
 
 pub use encryption::{Encryption, Happening};
-pub use frame::is_key_frame;
 pub use link::{Link, LinkError};
 pub use messages::Unsayable;
 pub use receiver_key::{Opened, Refusal};

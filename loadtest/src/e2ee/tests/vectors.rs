@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sotto_signaling::message::{ParticipantId, Stream};
 use zeroize::Zeroizing;
 
-use crate::clock::Moment;
+use super::{hex, unhex};
 use crate::e2ee::bytes::{covered, to_base64url};
 use crate::e2ee::code::verification_code;
 use crate::e2ee::derive::{Secret, ed25519, public_half, sign};
@@ -333,15 +333,6 @@ fn path(name: &str) -> PathBuf {
 
 fn secret(text: &str) -> Secret<32> {
     Zeroizing::new(unhex(text).try_into().expect("a secret has 32 bytes"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let pairs = (0..text.len()).step_by(2);
-    pairs.map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("the vectors are hexadecimal")).collect()
 }
 
 fn inputs() -> Value {
