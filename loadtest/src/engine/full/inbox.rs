@@ -1,5 +1,5 @@
 //! What a connection's parts in the `webrtc` crate hand to the participant. It is unbounded: nothing is dropped here,
-//! and how long things waited shows in the time between [`Arrival::at`] and their handling.
+//! and how long things waited shows in the time between [`Packet::at`] and their handling.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
