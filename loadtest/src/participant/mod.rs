@@ -422,7 +422,8 @@ impl Participant {
         if self.session.is_none() || self.second.lags.len() >= LAGS {
             return;
         }
-        let Some(due) = self.next_timeout().filter(|due| *due <= now) else { return };
+        // What may begin at once was due at no time that one could be late for.
+        let Some(due) = self.next_timeout().filter(|due| *due <= now && *due != Moment(0)) else { return };
         self.second.lags.push(now.since(due).as_micros() as u32);
     }
 

@@ -281,6 +281,20 @@ fn every_second_is_told() {
 }
 
 #[test]
+fn a_loop_that_is_always_in_time_has_no_lag() {
+    let mut world = call(2);
+    world.run(seconds(5));
+    end(&mut world, 2);
+    let told = world.peers.iter().flat_map(|peer| &peer.updates);
+    let seconds =
+        told.filter_map(|update| if let Update::Second { second, .. } = update { Some(second) } else { None });
+    let lags: Vec<u32> = seconds.flat_map(|second| second.lags.clone()).collect();
+    assert!(lags.len() > 500, "{} wakings", lags.len());
+    let longest = lags.iter().max();
+    assert!(longest < Some(&1_500), "{longest:?} us: the world moves by the millisecond");
+}
+
+#[test]
 fn a_seed_makes_the_same_participant_again() {
     let said = || {
         let world = call(2);
