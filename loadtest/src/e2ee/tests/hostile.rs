@@ -43,7 +43,7 @@ fn a_holder_of_another_link_is_sent_no_key() {
     world.link = Link::host([6; 32]).into();
     world.join(2);
     let stranger = world.id(2);
-    assert!(world.member(0).trouble().contains(&"hello"));
+    assert!(world.member(0).trouble().iter().any(|why| why == "hello"));
     assert!(world.log.iter().all(|each| each.kind() != "key" || (each.from != stranger && each.to != stranger)));
     assert_eq!(world.film(2, 0), Err("unknown"));
     assert_eq!(world.roster(0).len(), 1);
@@ -160,5 +160,5 @@ fn after_a_goodbye_nothing_is_said_sealed_or_due() {
 
 fn trouble(world: &mut World, name: u8) -> Vec<String> {
     world.quiet();
-    world.member(name).trouble().into_iter().map(str::to_owned).collect()
+    world.member(name).trouble()
 }

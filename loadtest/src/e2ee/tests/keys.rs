@@ -8,6 +8,8 @@ use serde_json::json;
 use super::world::{Delivery, World};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// What nobody is shown when all is well.
+const NONE: [&str; 0] = [];
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 #[test]
@@ -167,7 +169,7 @@ fn a_reconnection_starts_a_generation_and_a_counter() {
     world.pass(3 * SECOND);
     assert!(world.peer(0).sending().unwrap().0 > before.0);
     assert!(world.all_see_all());
-    assert_eq!(world.member(1).trouble(), Vec::<&str>::new());
+    assert_eq!(world.member(1).trouble(), NONE);
 }
 
 #[test]
@@ -204,8 +206,8 @@ fn a_key_that_was_lost_is_not_acknowledged_and_the_frames_say_so() {
         world.pass(100 * MILLISECOND);
     }
     let told = world.member(deaf).trouble();
-    assert_eq!(told.iter().filter(|why| **why == "no-key").count(), 1, "told once, after a second of nothing else");
-    assert!(told.contains(&"pair"), "the gap in what the other said is shown too");
+    assert_eq!(told.iter().filter(|why| *why == "no-key").count(), 1, "told once, after a second of nothing else");
+    assert!(told.iter().any(|why| why == "pair"), "the gap in what the other said is shown too");
     assert_eq!(world.film(deaf, 0), Ok(()));
 }
 
@@ -262,7 +264,7 @@ proptest! {
         prop_assert!(world.all_see_all());
         for name in world.connected() {
             prop_assert_eq!(world.roster(name).len() + 1, world.connected().len());
-            prop_assert_eq!(world.member(name).trouble(), Vec::<&str>::new());
+            prop_assert_eq!(world.member(name).trouble(), NONE);
             let (from, sealed) = (world.id(name), world.seal(name));
             for &leaver in &left {
                 prop_assert!(world.render_from(from, leaver, &sealed).is_err());

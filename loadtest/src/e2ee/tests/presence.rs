@@ -19,7 +19,7 @@ fn three_members_see_one_another_agree_on_the_code_and_stay_silent_about_trouble
     assert!(world.all_see_all());
     world.pass(60 * SECOND);
     for name in 0..3 {
-        assert_eq!(world.member(name).trouble(), Vec::<&str>::new());
+        assert_eq!(world.member(name).trouble(), NONE);
         assert_eq!(world.roster(name).len(), 2);
     }
 }
@@ -89,13 +89,13 @@ fn rosters_that_differ_for_five_seconds_are_shown_once() {
     });
     world.connect(3);
     world.pass(4 * SECOND);
-    assert!(!world.member(0).trouble().contains(&"disagreement"));
+    assert!(!world.member(0).trouble().iter().any(|why| why == "disagreement"));
     world.pass(30 * SECOND);
     for name in [0, 2] {
         let told = world.member(name).trouble().into_iter().filter(|why| *why == "disagreement").count();
         assert_eq!(told, 2, "{name}: of the one that does not see the newcomer, and of the newcomer");
     }
-    assert!(world.member(1).trouble().contains(&"silent"));
+    assert!(world.member(1).trouble().iter().any(|why| why == "silent"));
 }
 
 #[test]
@@ -149,3 +149,6 @@ fn a_reconnection_that_the_server_did_not_yet_tell_of_replaces_the_old_connectio
     assert_eq!(moved.count(), 2);
     assert!(world.all_see_all());
 }
+
+/// What nobody is shown when all is well.
+const NONE: [&str; 0] = [];

@@ -403,9 +403,9 @@ impl World {
 
 impl Member {
     /// What could not be verified.
-    pub fn trouble(&self) -> Vec<&str> {
-        let why = |(_, told)| if let Told::Unverified(_, why) = told { Some(why.as_str()) } else { None };
-        self.told.iter().map(|(at, told)| (at, told)).filter_map(why).collect()
+    pub fn trouble(&self) -> Vec<String> {
+        let why = |told: &(_, Told)| if let Told::Unverified(_, why) = &told.1 { Some(why.clone()) } else { None };
+        self.told.iter().filter_map(why).collect()
     }
 
     /// What others said, by kind, and when.
