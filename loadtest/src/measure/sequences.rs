@@ -324,9 +324,9 @@ mod tests {
                 State::Missing(since) if now < since + 1_000 => Some(*since),
                 _ => None,
             });
-            (high + 1..number).for_each(|passed| drop(self.states.insert(passed, State::Missing(now))));
+            self.states.extend((high + 1..number).map(|passed| (passed, State::Missing(now))));
             let since = first_missing.unwrap_or(now);
-            (number + 1..low).for_each(|passed| drop(self.states.insert(passed, State::Missing(since))));
+            self.states.extend((number + 1..low).map(|passed| (passed, State::Missing(since))));
             let state = self.states.entry(number).or_insert(State::Missing(now));
             match state {
                 State::Missing(since) if now < *since + 1_000 => {

@@ -80,12 +80,14 @@ struct Piece {
 }
 
 impl Assembly {
-    /// A packet that was not here before, with what its descriptor says; none where it was left sealed. Answers with the
-    /// place of its frame if that is whole by it and can be opened.
+    /// Whether the turn of the frame with this number is over, so that its packet is of no use any more.
+    pub fn is_past(&self, index: u64) -> bool {
+        self.next.is_some_and(|next| index < next)
+    }
+
+    /// A packet that was not here before and is not past, with what its descriptor says; none where it was left sealed.
+    /// Answers with the place of its frame if that is whole by it and can be opened.
     pub fn insert(&mut self, index: u64, packet: &Received<'_>, descriptor: Option<Descriptor>) -> Option<usize> {
-        if self.next.is_some_and(|next| index < next) {
-            return None;
-        }
         if self.torn == Some(packet.timestamp) || packet.payload.is_some_and(<[u8]>::is_empty) {
             self.insert_filling(index, packet);
             return None;
@@ -95,11 +97,8 @@ impl Assembly {
         self.frames[place].can_be_opened().then_some(place)
     }
 
-    /// A frame in one packet, which was examined already.
+    /// A frame in one packet that is not past, which was examined already.
     pub fn insert_whole(&mut self, index: u64, packet: &Received<'_>, examined: Examined) {
-        if self.next.is_some_and(|next| index < next) {
-            return;
-        }
         let place = self.place_of_new(index, packet);
         let frame = &mut self.frames[place];
         (frame.begins, frame.ends, frame.whole) = (Some(index), true, Some(examined));

@@ -173,6 +173,9 @@ impl Inbound {
 
     /// A packet of a picture.
     fn see(&mut self, index: u64, packet: &Received<'_>, open: &mut Open<'_>) {
+        if self.assembly.is_past(index) {
+            return;
+        }
         let Some(payload) = packet.payload.filter(|payload| !payload.is_empty()) else {
             self.assembly.insert(index, packet, None);
             return;

@@ -566,3 +566,62 @@ fn intervals_add_up_to_the_tally() {
     assert!(tally.packets.lost > 0 && tally.packets.repaired > 0);
     assert_eq!(sum.lost_before_repair(), tally.packets.repaired + tally.packets.lost);
 }
+
+#[test]
+fn every_frame_that_was_sent_is_either_here_or_lost_on_the_worst_of_paths() {
+    for seed in 0..24 {
+        let layers = vec![Layer { height: 360, bitrate: 300_000 * (1 + seed as u32 % 4) }];
+        let video =
+            Video { layers, codec: if seed % 2 == 0 { VideoCodec::Vp8 } else { VideoCodec::Vp9 }, ..Video::default() };
+        for mut path in [Path::voice(seed), Path::camera(seed, &video)] {
+            path.run(seconds(1), &mut perfect);
+            let mut gone = 0;
+            path.run(seconds(40), &mut |rng, _| {
+                let late = ms(20 + u64::from(rng.next_u32() % 80));
+                match rng.next_u32() % 100 {
+                    0..3 => {
+                        gone += 1;
+                        vec![]
+                    }
+                    3..8 => vec![(late + ms(u64::from(rng.next_u32() % 300)), true)],
+                    8..10 => vec![(late, false), (late + ms(30), true)],
+                    10..12 => vec![(late + ms(40), false), (late, true)],
+                    _ => vec![(late, false)],
+                }
+            });
+            path.run(seconds(2), &mut perfect);
+            path.settle(ms(20));
+            let tally = path.tally();
+            let sent = path.sender.sent();
+            assert_eq!((tally.packets.lost, tally.packets.late), (gone, 0), "seed {seed}");
+            assert_eq!(tally.packets.expected(), sent.packets, "seed {seed}");
+            let found = tally.frames + tally.frames_lost;
+            assert_eq!((found, tally.frames_withheld), (sent.frames, 0), "seed {seed}");
+            assert_eq!((tally.mismatches, tally.frames_checked), (0, tally.frames), "seed {seed}");
+            assert_eq!(path.receiver.next_timeout(), None, "seed {seed}: nothing is left to wait for");
+        }
+    }
+}
+
+#[test]
+fn a_picture_that_never_comes_whole_is_asked_for_five_times_a_second() {
+    let mut path =
+        Path::camera(26, &Video { layers: vec![Layer { height: 720, bitrate: 2_000_000 }], ..Video::default() });
+    path.run(seconds(1), &mut perfect);
+    path.run(seconds(10), &mut |_, n| if n % 3 == 0 { vec![] } else { vec![(ms(20), false)] });
+    let found = path.summary();
+    assert!((40..=50).contains(&found.key_frames_requested), "{} requests", found.key_frames_requested);
+    assert_eq!(path.asked, found.key_frames_requested);
+    assert_eq!(found.freezes, 1);
+    assert!(found.frozen > 9_500.0, "{} ms", found.frozen);
+}
+
+#[test]
+fn the_same_seed_finds_the_same() {
+    let run = || {
+        let mut path = Path::camera(27, &Video::default());
+        path.run(seconds(20), &mut |rng, _| if chance(rng, 4) { vec![] } else { vec![(ms(20), false)] });
+        path.summary()
+    };
+    assert_eq!(run(), run());
+}
