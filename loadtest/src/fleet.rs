@@ -25,7 +25,8 @@ use relay_watch::RelayWatch;
 pub struct Fleet {
     runtime: Handle,
     engine: Arc<Mutex<Box<dyn Engine>>>,
-    relay: RelayAddress,
+    connector: Connector,
+    host_name: String,
     proxy: Option<Arc<Proxy>>,
     orders: Vec<mpsc::UnboundedSender<Order>>,
     updates: mpsc::UnboundedSender<Update>,
@@ -115,7 +116,9 @@ impl Fleet {
         let (count, gone) = watch::channel(0);
         runtime.spawn(pass_on(told, forward, count));
         let engine = Arc::new(Mutex::new(engine));
-        (Self { runtime, engine, relay, proxy: None, orders: Vec::new(), updates, gone }, receiver)
+        let connector = Connector::new(runtime.clone(), &relay.url);
+        let host_name = relay.host_name;
+        (Self { runtime, engine, connector, host_name, proxy: None, orders: Vec::new(), updates, gone }, receiver)
     }
 
     /// Has someone join. It begins at once; [`Update::Joined`] tells when it is in the call.
@@ -124,8 +127,8 @@ impl Fleet {
     /// Where its network cannot be impaired.
     pub fn join(&mut self, mut spec: Spec) -> Result<PeerId, FleetError> {
         let peer = PeerId(self.orders.len());
-        spec.host_name.clone_from(&self.relay.host_name);
-        let mut connector = Connector::new(self.runtime.clone(), &self.relay.url);
+        spec.host_name.clone_from(&self.host_name);
+        let mut connector = self.connector.clone();
         if let Some(network) = &spec.network {
             connector = connector.with_rewrite(detour(self.proxy()?, network.clone(), spec.seed));
         }

@@ -1,7 +1,9 @@
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::*;
@@ -21,14 +23,7 @@ impl Line {
         let (hear, heard) = mpsc::unbounded_channel();
         let connection = connector.connect(move |event| drop(hear.send(event)));
         let (stream, _) = listener.accept().await.unwrap();
-        #[allow(clippy::result_large_err, reason = "the crate's callback has this form")]
-        let accept = |request: &Request, mut response: Response| {
-            let protocol = request.headers()["sec-websocket-protocol"].clone();
-            assert_eq!(protocol, "sotto.v1");
-            response.headers_mut().insert("sec-websocket-protocol", protocol);
-            Ok(response)
-        };
-        let server = tokio_tungstenite::accept_hdr_async(stream, accept).await.unwrap();
+        let server = tokio_tungstenite::accept_hdr_async(stream, agree).await.unwrap();
         Self { server, connection, heard }
     }
 
@@ -38,6 +33,15 @@ impl Line {
             _ => panic!("the connection is over"),
         }
     }
+}
+
+/// Takes the subprotocol, which must be ours.
+#[allow(clippy::result_large_err, reason = "the crate's callback has this form")]
+fn agree(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+    let protocol = request.headers()["sec-websocket-protocol"].clone();
+    assert_eq!(protocol, "sotto.v1");
+    response.headers_mut().insert("sec-websocket-protocol", protocol);
+    Ok(response)
 }
 
 fn url(listener: &TcpListener) -> String {
@@ -130,4 +134,40 @@ async fn unconnected() -> WebSocketStream<TcpStream> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     WebSocketStream::from_raw_socket(stream, tokio_tungstenite::tungstenite::protocol::Role::Server, None).await
+}
+
+#[tokio::test]
+async fn a_certificate_must_be_one_that_is_trusted() {
+    let (certificate, server) = certified();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("wss://localhost:{}/v1/ws", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            let mut socket = tokio_tungstenite::accept_hdr_async(stream, agree).await.unwrap();
+            socket.send(Message::text(r#"{"type":"pong","t":1}"#)).await.unwrap();
+        }
+    });
+    let mut connector = Connector::new(Handle::current(), &url);
+    assert_eq!(reached(&connector).await, Closed::Unreachable("its certificate is not one that this machine trusts"));
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let trusting = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    connector.tls = Some(Arc::new(trusting.with_root_certificates(roots).with_no_client_auth()));
+    let (hear, mut heard) = mpsc::unbounded_channel();
+    let _connection = connector.connect(move |event| drop(hear.send(event)));
+    assert!(matches!(heard.recv().await, Some(Event::Message(ServerMessage::Pong { .. }))));
+}
+
+/// A certificate for `localhost` that nobody trusts yet, and a server that has it.
+fn certified() -> (CertificateDer<'static>, ServerConfig) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    (certificate.clone(), server.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap())
 }
