@@ -62,7 +62,7 @@ test('every plot has marks inside its field, and a description', async () => {
     const plots = await page.evaluate(() => [...document.querySelectorAll('.plot')].map(plot => ({
       title: plot.closest('figure').querySelector('h3').textContent,
       label: plot.getAttribute('aria-label'),
-      marks: [...plot.querySelectorAll('path.line, .bars rect')].filter(mark => {
+      marks: [...plot.querySelectorAll('path.line, path.bars')].filter(mark => {
         const [inner, outer] = [mark.getBoundingClientRect(), plot.querySelector('svg').getBoundingClientRect()];
         const inside = inner.left > outer.left - 2 && inner.right < outer.right + 2 && inner.top > outer.top - 2 && inner.bottom < outer.bottom + 2;
         return inside && inner.width > 0;

@@ -179,19 +179,7 @@ impl Plot<'_> {
                 let _ = write!(html, "<path class=\"line {}\" d=\"{}\"/>", series.class, self.path(points));
             }
             Shape::Bars(bars) => {
-                let _ = write!(html, "<g class=\"bars {}\">", series.class);
-                for &(from, to, value) in bars.iter().filter(|bar| bar.2 > 0.0) {
-                    let (left, right) = (self.x(from), self.x(to));
-                    // what is there is seen, however little it is beside the rest
-                    let top = self.y(value).min(1000.0 - LEAST);
-                    let _ = write!(
-                        html,
-                        "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>",
-                        (right - left).max(LEAST / 4.0),
-                        1000.0 - top
-                    );
-                }
-                html.push_str("</g>");
+                let _ = write!(html, "<path class=\"bars {}\" d=\"{}\"/>", series.class, self.area(bars));
             }
             Shape::Outline(bars) => {
                 let mut path = String::new();
@@ -202,6 +190,27 @@ impl Plot<'_> {
                 let _ = write!(html, "<path class=\"line {}\" d=\"{path}\"/>", series.class);
             }
         }
+    }
+
+    /// Bars as one shape, those side by side without a seam between them.
+    fn area(&self, bars: &[(f64, f64, f64)]) -> String {
+        let mut path = String::new();
+        let mut end = None;
+        for &(from, to, value) in bars.iter().filter(|bar| bar.2 > 0.0) {
+            // what is there is seen, however little it is beside the rest
+            let top = self.y(value).min(1000.0 - LEAST);
+            let (left, right) = (self.x(from), self.x(to));
+            let right = right.max(left + LEAST / 4.0);
+            let _ = match end.is_some_and(|end: f64| (end - left).abs() < 0.5) {
+                true => write!(path, "V{top:.1}H{right:.1}"),
+                false => write!(path, "{}M{left:.1} 1000V{top:.1}H{right:.1}", if end.is_some() { "V1000Z" } else { "" }),
+            };
+            end = Some(self.x(to));
+        }
+        if end.is_some() {
+            path.push_str("V1000Z");
+        }
+        path
     }
 
     /// A line that breaks where nothing was measured; a value between two breaks becomes a short dash.

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::report::measure::Unit;
 use crate::report::plot::{Axis, Plot, Series, Shape, escaped, worded};
 use crate::report::summary::spreads;
-use crate::report::words::{bytes, milliseconds, percent, seconds};
-use crate::report::{Bucket, Distribution, Outcome, Report, Second};
+use crate::report::words::{bytes, milliseconds, percent, plural, seconds};
+use crate::report::{Bucket, Distribution, Outcome, Report, Second, Summary};
 
 /// All plots that there is anything for.
 pub fn section(report: &Report) -> String {
@@ -14,8 +14,8 @@ pub fn section(report: &Report) -> String {
     let figures = [
         run.latency(),
         distribution(report),
-        run.loss(),
-        run.frozen(),
+        run.loss(&report.overall),
+        run.frozen(&report.overall),
         run.bitrate(),
         run.cpu(),
         run.memory(),
@@ -161,24 +161,20 @@ impl Run {
         )
     }
 
-    fn loss(&self) -> String {
+    fn loss(&self, overall: &Summary) -> String {
         if self.points.iter().all(|it| it.packets + it.lost_before_repair + it.lost == 0) {
             return String::new();
         }
         let before = self.bars(|it| share(it, it.lost_before_repair));
         let after = self.bars(|it| share(it, it.lost));
-        let lost: u64 = self.points.iter().map(|it| it.lost).sum();
-        if lost == 0 && self.points.iter().all(|it| it.lost_before_repair == 0) {
-            return flat("loss", "Loss", "No packet was lost, not even before repair.");
-        }
-        let said = match lost {
-            0 => "Every packet that was lost came when it was asked for again.".to_owned(),
-            _ => {
-                let worst = after
-                    .iter()
-                    .fold((0.0, 0.0), |worst: (f64, f64), bar| if bar.2 > worst.1 { (bar.1, bar.2) } else { worst });
-                format!("At its worst {} after repair, at {}.", percent(worst.1), seconds(worst.0))
+        let worst = after.iter().max_by(|a, b| a.2.total_cmp(&b.2)).filter(|bar| bar.2 > 0.0);
+        let said = match worst {
+            Some(worst) => format!("At its worst {} after repair, at {}.", percent(worst.2), seconds(worst.1)),
+            None if overall.loss > 0.0 => format!("{} after repair.", percent(overall.loss)),
+            None if overall.loss_before_repair > 0.0 || before.iter().any(|bar| bar.2 > 0.0) => {
+                "Every packet that was lost came when it was asked for again.".to_owned()
             }
+            None => return flat("loss", "Loss", "No packet was lost, not even before repair."),
         };
         let series = vec![
             Series { name: "before repair".into(), class: "c5", shape: Shape::Bars(before) },
@@ -188,15 +184,14 @@ impl Run {
         self.figure("loss", "Loss", &said, "Share of the packets due.", up, Unit::Percent, series)
     }
 
-    fn frozen(&self) -> String {
+    fn frozen(&self, overall: &Summary) -> String {
         if self.points.iter().all(|it| it.packets == 0) {
             return String::new();
         }
-        let total: f64 = self.points.iter().map(|it| it.frozen).sum::<f64>() * self.width.round().max(1.0);
-        if total == 0.0 {
+        if overall.freezes == 0 && self.points.iter().all(|it| it.frozen == 0.0) {
             return flat("frozen", "Frozen time", "No stream froze.");
         }
-        let said = format!("{} in all.", milliseconds(total));
+        let said = format!("{} in {}.", milliseconds(overall.frozen), plural(overall.freezes as usize, "freeze"));
         let bars = self.bars(|it| Some(it.frozen));
         let series = vec![Series { name: "frozen".into(), class: "c3", shape: Shape::Bars(bars) }];
         let up = Axis::linear(values(&series), 1000.0, Unit::Milliseconds);
@@ -313,7 +308,8 @@ impl Run {
     }
 
     fn bars(&self, of: impl Fn(&Second) -> Option<f64>) -> Vec<(f64, f64, f64)> {
-        self.points.iter().map(|it| ((it.at - self.width).max(0.0), it.at, of(it).unwrap_or(0.0))).collect()
+        let begins = std::iter::once(0.0).chain(self.points.iter().map(|it| it.at));
+        begins.zip(&self.points).map(|(from, it)| (from, it.at, of(it).unwrap_or(0.0))).collect()
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is one word on the page")]
