@@ -203,7 +203,9 @@ impl Plot<'_> {
             let right = right.max(left + LEAST / 4.0);
             let _ = match end.is_some_and(|end: f64| (end - left).abs() < 0.5) {
                 true => write!(path, "V{top:.1}H{right:.1}"),
-                false => write!(path, "{}M{left:.1} 1000V{top:.1}H{right:.1}", if end.is_some() { "V1000Z" } else { "" }),
+                false => {
+                    write!(path, "{}M{left:.1} 1000V{top:.1}H{right:.1}", if end.is_some() { "V1000Z" } else { "" })
+                }
             };
             end = Some(self.x(to));
         }
@@ -304,3 +306,50 @@ const STEPS: [f64; 17] = [
 ];
 /// Thousandths of a plot that the smallest mark takes: about two pixels.
 const LEAST: f64 = 8.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(points: &[(f64, Option<f64>)]) -> String {
+        let shape = Shape::Line(points.to_vec());
+        let series = vec![Series { name: "a".into(), class: "c1", shape }];
+        let up = Axis::linear([10.0].into_iter(), 10.0, Unit::Count);
+        let plot = Plot { label: "", across: Axis::time(10.0), up, shaded: &[], marked: &[], series };
+        plot.path(points)
+    }
+
+    #[test]
+    fn a_line_breaks_where_nothing_was_measured() {
+        assert_eq!(drawn(&[(0.0, Some(0.0)), (5.0, Some(10.0))]), "M0.0 1000.0L500.0 0.0");
+        let broken = drawn(&[(0.0, Some(0.0)), (1.0, Some(0.0)), (2.0, None), (3.0, Some(5.0)), (4.0, Some(5.0))]);
+        assert_eq!(broken.matches('M').count(), 2);
+        assert_eq!(drawn(&[(2.0, None), (3.0, Some(5.0)), (4.0, None)]), "M296.0 500.0h8");
+    }
+
+    #[test]
+    fn scales_end_in_round_numbers_that_hold_everything() {
+        let linear = Axis::linear([0.3, 37.0].into_iter(), 1.0, Unit::Count);
+        assert_eq!((linear.to, linear.ticks.len()), (40.0, 5));
+        let log = Axis::log([0.3, 37.0].into_iter(), Unit::Milliseconds);
+        assert_eq!((log.from, log.to), (0.1, 100.0));
+        assert!((log.place(1.0) - 1.0 / 3.0).abs() < 1e-9);
+        let bytes = Axis::linear([13.0 * 1024.0 * 1024.0].into_iter(), 1.0, Unit::Bytes);
+        assert_eq!(bytes.ticks.last().map(|tick| tick.1.as_str()), Some("15 MiB"));
+    }
+
+    #[test]
+    fn a_scale_of_nothing_or_of_nonsense_can_still_be_drawn() {
+        for axis in [Axis::linear([f64::NAN].into_iter(), 1.0, Unit::Count), Axis::log([].into_iter(), Unit::Count)] {
+            for value in [f64::NAN, f64::INFINITY, -1.0, 0.0, 1e300] {
+                assert!((0.0..=1.0).contains(&axis.place(value)), "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_units_and_markup_is_text() {
+        assert_eq!(worded("within 5 ms & <b>"), "within 5&nbsp;ms &amp; &lt;b&gt;");
+        assert_eq!(worded("2 calls"), "2 calls");
+    }
+}

@@ -163,6 +163,20 @@ fn summaries_fit_on_80_columns_and_begin_with_the_verdict() {
 }
 
 #[test]
+fn a_summary_has_the_relays_cpu_apart_and_the_testers_state_in_words() {
+    let good = summary::render(&samples::good());
+    assert!(good.contains("2.03 µs (0.71 µs user, 1.32 µs system)"), "{good}");
+    assert!(good.contains("Tester: kept up") && !good.contains("Worst"), "{good}");
+    let overloaded = summary::render(&samples::overloaded());
+    assert!(
+        overloaded.contains("did NOT keep up") && overloaded.contains("18,204 packets dropped unread"),
+        "{overloaded}"
+    );
+    let outage = summary::render(&samples::outage());
+    assert!(outage.contains("Worst participants") && outage.contains("call 0 peer 3 ~"), "{outage}");
+}
+
+#[test]
 fn the_verdict_says_what_was_the_limit_and_when_it_ended() {
     let of = |report: &Report| {
         let verdict = Verdict::of(report);

@@ -158,7 +158,9 @@ pub fn environment(report: &Report) -> String {
     };
     let engine = match report.plan.engine {
         crate::plan::EngineKind::Full => "full: the webrtc crate from end to end",
-        crate::plan::EngineKind::Light => "light: the handshake of the webrtc crate's family, and a media path made to cost little",
+        crate::plan::EngineKind::Light => {
+            "light: the handshake of the webrtc crate's family, and a media path made to cost little"
+        }
     };
     let rows = [
         ("Machine", report.machine.clone()),
