@@ -13,6 +13,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_m
 const RTT: Duration = Duration::from_millis(50);
 /// Requests per packet, then it is given up.
 const TRIES: u8 = 10;
+/// Requests per packet that lies before a key frame: its picture can still be shown if it comes soon, and nothing depends
+/// on it.
+const TRIES_BEFORE_KEY_FRAME: u8 = 3;
 /// A packet older than this plays no part any more: receivers have long frozen or asked for a key frame.
 const AGE: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,8 @@ struct Missing {
     since: Instant,
     asked: Option<Instant>,
     tries: u8,
+    /// Whether later packets depend on it.
+    needed: bool,
 }
 
 /// What became of the missing packets.
@@ -59,14 +64,14 @@ impl Nacks {
             self.missing.clear();
             return Lost { given_up: true };
         }
-        let new = |index| Missing { index, since: now, asked: None, tries: 0 };
+        let new = |index| Missing { index, since: now, asked: None, tries: 0, needed: true };
         self.missing.extend((highest + 1..index).map(new));
         Lost::default()
     }
 
-    /// A key frame begins at `index`: nothing before it is needed.
+    /// A key frame begins at `index`: nothing depends on what came before it.
     pub fn key_frame(&mut self, index: u64) {
-        self.missing.retain(|missing| missing.index > index);
+        self.missing.iter_mut().take_while(|missing| missing.index < index).for_each(|missing| missing.needed = false);
     }
 
     /// When to ask next.
@@ -79,8 +84,12 @@ impl Nacks {
     pub fn poll(&mut self, now: Instant, ask: &mut Vec<u16>) -> Lost {
         ask.clear();
         let retry = self.retry();
-        let before = self.missing.len();
-        self.missing.retain(|missing| missing.tries < TRIES && now < missing.since + AGE);
+        let mut given_up = false;
+        self.missing.retain(|missing| {
+            let kept = missing.tries < missing.most_tries() && now < missing.since + AGE;
+            given_up |= missing.needed && !kept;
+            kept
+        });
         for missing in &mut self.missing {
             if now >= missing.asked.map_or(missing.since + REORDER, |at| at + retry) {
                 missing.asked = Some(now);
@@ -88,7 +97,7 @@ impl Nacks {
                 ask.push(missing.index as u16);
             }
         }
-        Lost { given_up: self.missing.len() < before }
+        Lost { given_up }
     }
 
     fn retry(&self) -> Duration {
@@ -102,6 +111,12 @@ impl Nacks {
         if let (1, Some(asked)) = (missing.tries, missing.asked) {
             self.rtt = (self.rtt * 7 + now.saturating_duration_since(asked)) / 8;
         }
+    }
+}
+
+impl Missing {
+    fn most_tries(&self) -> u8 {
+        if self.needed { TRIES } else { TRIES_BEFORE_KEY_FRAME }
     }
 }
 
@@ -141,14 +156,30 @@ mod tests {
     }
 
     #[test]
-    fn a_key_frame_ends_the_search_before_it() {
+    fn what_lies_before_a_key_frame_is_asked_for_less_often_and_wants_no_other() {
         let (start, mut nacks, mut ask) = (Instant::now(), Nacks::new(), Vec::new());
         nacks.receive(1, start);
         nacks.receive(5, start);
-        nacks.receive(9, start);
         nacks.key_frame(5);
-        nacks.poll(start + ms(20), &mut ask);
-        assert_eq!(ask, [6, 7, 8]);
+        let (mut asked, mut given_up) = (Vec::new(), false);
+        while let Some(at) = nacks.deadline() {
+            given_up |= nacks.poll(at, &mut ask).given_up;
+            asked.extend_from_slice(&ask);
+        }
+        assert_eq!(asked, [2, 3, 4].repeat(TRIES_BEFORE_KEY_FRAME.into()));
+        assert!(!given_up, "the key frame that would be asked for is there");
+        for index in [9, 12] {
+            nacks.receive(index, start + ms(500));
+        }
+        nacks.key_frame(9);
+        asked.clear();
+        while let Some(at) = nacks.deadline() {
+            given_up |= nacks.poll(at, &mut ask).given_up;
+            asked.extend_from_slice(&ask);
+        }
+        let times = [6, 7, 8, 10, 11].map(|sequence| asked.iter().filter(|&&asked| asked == sequence).count());
+        assert_eq!(times, [3, 3, 3, 10, 10]);
+        assert!(given_up, "what lies behind the key frame is needed");
     }
 
     #[test]
