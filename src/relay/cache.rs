@@ -49,9 +49,13 @@ impl Cache {
         self.entries.push_back(Entry { head, arrived: now, offset, length: payload.len() });
     }
 
-    /// The packet with this index. Its payload may be rewritten: the head keeps what the publisher wrote.
-    pub fn get(&mut self, index: u64) -> Option<(Head, &mut [u8])> {
+    /// The packet with this index, unless it is too old: a stream that stopped pushes nothing out any more. Its payload
+    /// may be rewritten: the head keeps what the publisher wrote.
+    pub fn get(&mut self, index: u64, now: Instant) -> Option<(Head, &mut [u8])> {
         let entry = self.entries.iter().rev().find(|entry| entry.head.index == index)?;
+        if now > entry.arrived + AGE {
+            return None;
+        }
         Some((entry.head, &mut self.bytes[entry.offset..entry.offset + entry.length]))
     }
 
@@ -105,7 +109,7 @@ mod tests {
         fill(&mut cache, start, 0..2_000, Duration::from_millis(2));
         let mut found = 0;
         for index in 0..2_000u64 {
-            if let Some((head, payload)) = cache.get(index) {
+            if let Some((head, payload)) = cache.get(index, start + Duration::from_millis(2) * 1_999) {
                 assert_eq!(head.index, index);
                 assert_eq!(payload.len(), 700 + (index as usize * 37) % 500);
                 assert!(payload.iter().all(|&byte| byte == index as u8));
@@ -119,13 +123,22 @@ mod tests {
     fn memory_and_packets_are_bounded_at_any_rate() {
         let (start, mut cache) = (Instant::now(), Cache::default());
         fill(&mut cache, start, 0..50_000, Duration::from_micros(1));
+        let now = start + Duration::from_millis(50);
         assert!(cache.bytes.len() <= CAPACITY);
         assert!(cache.entries.len() <= PACKETS);
-        assert!(cache.get(49_999).is_some());
-        assert!(cache.get(0).is_none());
+        assert!(cache.get(49_999, now).is_some());
+        assert!(cache.get(0, now).is_none());
         let capacity = cache.bytes.capacity();
         fill(&mut cache, start, 50_000..60_000, Duration::from_micros(1));
         assert_eq!(cache.bytes.capacity(), capacity, "no allocation after warm-up");
+    }
+
+    #[test]
+    fn what_a_stream_left_behind_when_it_stopped_is_soon_too_old() {
+        let (start, mut cache) = (Instant::now(), Cache::default());
+        fill(&mut cache, start, 0..10, Duration::ZERO);
+        assert!(cache.get(9, start + AGE).is_some());
+        assert!(cache.get(9, start + AGE + Duration::from_millis(1)).is_none());
     }
 
     #[test]
@@ -137,8 +150,8 @@ mod tests {
 
     #[test]
     fn a_packet_too_large_for_the_ring_is_not_kept() {
-        let mut cache = Cache::default();
-        cache.insert(Head::test(1), &vec![0; CAPACITY], Instant::now());
-        assert!(cache.get(1).is_none());
+        let (now, mut cache) = (Instant::now(), Cache::default());
+        cache.insert(Head::test(1), &vec![0; CAPACITY], now);
+        assert!(cache.get(1, now).is_none());
     }
 }

@@ -140,7 +140,7 @@ impl Call {
         let publication = slot.publication.and_then(|index| self.publications.get_mut(index));
         let layer = publication.and_then(|publication| publication.layers.get_mut(origin.layer));
         let Some(layer) = layer.filter(|layer| layer.serial == origin.serial) else { return };
-        let Some((head, payload)) = layer.cache.get(index) else { return };
+        let Some((head, payload)) = layer.cache.get(index, context.now) else { return };
         if slot.may_repeat(sequence, downlink.rtt, context.now) {
             let now = (context.now, context.ntp());
             slot.repeat(sequence, &head, payload, downlink, now, context.out, context.counters);
