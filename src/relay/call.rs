@@ -189,7 +189,8 @@ impl Call {
             match known {
                 Some(known) => known.slot = slot,
                 None => {
-                    let subscription = Subscription::new(slot, first_numbers(context), first_index(context));
+                    let subscription =
+                        Subscription::new(slot, first_numbers(context), first_index(context), context.now);
                     self.participants[index].slots.push(subscription);
                 }
             }

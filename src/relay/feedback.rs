@@ -130,7 +130,7 @@ impl Call {
         }
     }
 
-    /// Sends a packet again that a receiver misses, if the cache has it.
+    /// Sends a packet again that a receiver misses, if it is kept.
     fn repeat(&mut self, receiver: usize, slot: usize, sequence: u16, context: &mut Context<'_>) {
         context.counters.nacks_received += 1;
         let receiver = &mut self.participants[receiver];
@@ -141,10 +141,8 @@ impl Call {
         let layer = publication.and_then(|publication| publication.layers.get_mut(origin.layer));
         let Some(layer) = layer.filter(|layer| layer.serial == origin.serial) else { return };
         let Some((head, payload)) = layer.cache.get(index, context.now) else { return };
-        if slot.may_repeat(sequence, downlink.rtt, context.now) {
-            let now = (context.now, context.ntp());
-            slot.repeat(sequence, &head, payload, downlink, now, context.out, context.counters);
-        }
+        let now = (context.now, context.ntp());
+        slot.repeat(sequence, &head, payload, downlink, now, context.out, context.counters);
     }
 
     fn slot_of(&self, receiver: usize, ssrc: Ssrc) -> Option<usize> {

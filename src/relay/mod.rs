@@ -21,6 +21,7 @@ mod packet;
 mod participant;
 mod publication;
 mod reception;
+mod repeats;
 mod report;
 mod rewrite;
 mod subscription;

@@ -1,7 +1,7 @@
 //! A slot of a receiver and the publication that it is bound to: each packet's header is rewritten, the payload is
 //! protected for this receiver.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::rtp::header::Header;
 use crate::session::{Codec, CodecName, Kind, Slot};
@@ -12,12 +12,8 @@ use super::counters::{Counters, Drop, Protocol};
 use super::downlink::{Downlink, Labels};
 use super::outbox::Outbox;
 use super::packet::Head;
+use super::repeats::Repeats;
 use super::rewrite::{Numbers, Origin, Rewriter};
-
-/// Retransmissions remembered, so that the same request twice within a round trip is answered once.
-const REPEATS: usize = 64;
-/// The least time between two retransmissions of one packet: receivers that batch their requests overlap by as much.
-const REPEAT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// One slot.
 pub struct Subscription {
@@ -38,7 +34,7 @@ pub struct Subscription {
     /// Bytes of payload sent, likewise.
     pub octets: u32,
     rtx_index: u64,
-    repeats: [Option<(u16, Instant)>; REPEATS],
+    repeats: Repeats,
 }
 
 /// What feeds a slot after a packet was offered to it.
@@ -54,7 +50,7 @@ pub enum Feeding {
 
 impl Subscription {
     /// An unbound slot; the numbers to begin with are random.
-    pub fn new(slot: Slot, first: Numbers, rtx_index: u64) -> Self {
+    pub fn new(slot: Slot, first: Numbers, rtx_index: u64, now: Instant) -> Self {
         Self {
             slot,
             source: None,
@@ -65,7 +61,7 @@ impl Subscription {
             packets: 0,
             octets: 0,
             rtx_index,
-            repeats: [None; REPEATS],
+            repeats: Repeats::new(now),
         }
     }
 
@@ -73,7 +69,7 @@ impl Subscription {
     pub fn cut(&mut self) {
         self.publication = None;
         self.rewriter.cut();
-        self.repeats = [None; REPEATS];
+        self.repeats.clear();
     }
 
     /// Sends a packet of its publication to the receiver, where it belongs into the slot's stream; `wanted` is the
@@ -91,7 +87,7 @@ impl Subscription {
         counters: &mut Counters,
     ) -> Feeding {
         let current = self.rewriter.origin();
-        let Some(payload_type) = self.codec(head.media.codec()).map(|codec| codec.payload_type) else {
+        let Some(&Codec { payload_type, .. }) = self.codec(head.media.codec()) else {
             counters.drop(Drop::Codec);
             return Feeding::Impossible;
         };
@@ -118,23 +114,10 @@ impl Subscription {
         feeding
     }
 
-    /// Whether a receiver's request for this packet should be answered now: it has retransmissions, and none of this
-    /// packet is under way.
+    /// Sends a packet from the cache again, as a retransmission (RFC 4588), unless that was done too often or a moment
+    /// ago.
     ///
-    /// Without RTX nothing is sent twice: under AES-GCM the same index with another header would break the key.
-    pub fn may_repeat(&mut self, sequence: u16, rtt: Duration, now: Instant) -> bool {
-        if self.slot.rtx_ssrc.is_none() {
-            return false;
-        }
-        let remembered = &mut self.repeats[usize::from(sequence) % REPEATS];
-        if remembered.is_some_and(|(last, at)| last == sequence && now < at + rtt.max(REPEAT_INTERVAL)) {
-            return false;
-        }
-        *remembered = Some((sequence, now));
-        true
-    }
-
-    /// Sends a packet from the cache again, as a retransmission (RFC 4588).
+    /// Without RTX nothing is protected twice: under AES-GCM the same index with another header would break the key.
     #[allow(clippy::too_many_arguments, reason = "as `forward`, whose counterpart it is")]
     pub fn repeat(
         &mut self,
@@ -146,6 +129,9 @@ impl Subscription {
         out: &mut Outbox,
         counters: &mut Counters,
     ) {
+        if !self.repeats.may(sequence, downlink.rtt, now.0) {
+            return;
+        }
         let Some(numbers) = self.rewriter.numbers_again(sequence, head) else { return };
         let codec = self.codec(head.media.codec());
         let (Some(ssrc), Some(payload_type)) = (self.slot.rtx_ssrc, codec.and_then(|codec| codec.rtx_payload_type))
@@ -163,6 +149,7 @@ impl Subscription {
         let prefix = sequence.to_be_bytes();
         downlink.send(self.rtx_index, &header, &labels, &prefix, payload, Protocol::Rtx, out, counters);
         self.rtx_index += 1;
+        self.repeats.note(sequence, now.0);
         counters.retransmissions_sent += 1;
     }
 
@@ -186,27 +173,15 @@ mod tests {
     use crate::relay::packet::Media;
     use crate::session::{Mid, Ssrc};
 
-    fn subscription(rtx_ssrc: Option<Ssrc>) -> Subscription {
+    fn subscription() -> Subscription {
         let mid = Mid::from("v0").expect("short");
-        let slot = Slot { mid, kind: Kind::Video, codecs: ArrayVec::new(), ssrc: Ssrc(1), rtx_ssrc };
-        Subscription::new(slot, Numbers { index: 0, timestamp: 0, picture_id: 0, tl0_index: 0 }, 0)
-    }
-
-    #[test]
-    fn a_packet_is_repeated_once_in_a_round_trip_and_never_without_rtx() {
-        let (start, rtt) = (Instant::now(), Duration::from_millis(50));
-        let mut subscription = self::subscription(Some(Ssrc(2)));
-        assert!(subscription.may_repeat(9, rtt, start));
-        assert!(!subscription.may_repeat(9, rtt, start + Duration::from_millis(49)));
-        assert!(subscription.may_repeat(10, rtt, start), "another packet has a round trip of its own");
-        assert!(subscription.may_repeat(9, rtt, start + rtt));
-        assert!(!subscription.may_repeat(9, Duration::ZERO, start + rtt + REPEAT_INTERVAL / 2));
-        assert!(!self::subscription(None).may_repeat(9, rtt, start), "the same index would get another header");
+        let slot = Slot { mid, kind: Kind::Video, codecs: ArrayVec::new(), ssrc: Ssrc(1), rtx_ssrc: None };
+        Subscription::new(slot, Numbers { index: 0, timestamp: 0, picture_id: 0, tl0_index: 0 }, 0, Instant::now())
     }
 
     #[test]
     fn a_slot_leaves_its_feed_only_at_a_key_frame_of_what_it_wants() {
-        let subscription = subscription(None);
+        let subscription = subscription();
         let video = |tag| Media::parse(CodecName::Vp8, &[0x10, tag]).expect("a descriptor and a tag");
         let key = Head { media: video(0), ..Head::test(1) };
         let delta = Head { media: video(1), ..Head::test(1) };

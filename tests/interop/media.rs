@@ -45,12 +45,19 @@ pub struct Sent {
     pub picture: u64,
 }
 
-/// Sends for a few seconds in real time.
-pub async fn send(Tracks { voice, picture }: Tracks) -> Sent {
+/// Sends for a few seconds in real time. Does `before_the_last` before the last frame, which nothing follows that would
+/// show a receiver what it misses of it.
+pub async fn send(Tracks { voice, picture }: Tracks, before_the_last: impl FnOnce()) -> Sent {
     let mut ticks = tokio::time::interval(Duration::from_millis(33));
     let (mut voices, mut pictures) = (0, 0);
+    let mut before_the_last = Some(before_the_last);
     for frame in 0..FRAMES {
         ticks.tick().await;
+        if frame == FRAMES - 1
+            && let Some(act) = before_the_last.take()
+        {
+            act();
+        }
         for part in 0..PACKETS_PER_FRAME {
             let _ = picture.write_rtp(picture_packet(frame, part, pictures)).await;
             pictures += 1;

@@ -35,6 +35,8 @@ pub struct Plan {
     pub clock: (f64, f64),
     /// Whether it asks for what it misses.
     pub nacks: bool,
+    /// Whether it goes on asking for what a retransmission brought, as some receivers do.
+    pub insists: bool,
     /// The payload type of its video.
     pub video: u8,
     /// What its video looks like on the wire.
@@ -53,6 +55,7 @@ impl Plan {
             ssrc: None,
             clock: (0.0, 0.0),
             nacks: true,
+            insists: false,
             video: 96,
             form: Form::Vp8,
             aes_cm: false,
@@ -337,7 +340,7 @@ impl Client {
             payload = &payload[2..];
         }
         let arrived = Arrived::read(codec.name, payload);
-        self.note_order(key, index, now);
+        self.note_order(key, index, repaired, now);
         let Some(mut arrived) = arrived else { return };
         (arrived.at, arrived.slot, arrived.index, arrived.repaired) = (now, key, index, repaired);
         (arrived.timestamp, arrived.marker) = (packet.timestamp(), packet.marker());
@@ -348,8 +351,10 @@ impl Client {
         }
     }
 
-    fn note_order(&mut self, slot: u32, index: u64, now: Instant) {
-        self.missing.remove(&(slot, index));
+    fn note_order(&mut self, slot: u32, index: u64, repaired: bool, now: Instant) {
+        if !(repaired && self.plan.insists) {
+            self.missing.remove(&(slot, index));
+        }
         let before = *self.highest.entry(slot).or_insert(index);
         if index > before {
             self.highest.insert(slot, index);

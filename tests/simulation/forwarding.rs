@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use sotto::relay::counters::{Drop, Protocol};
+
 use crate::client::Plan;
 use crate::track::Arrived;
 use crate::world::{Network, World};
@@ -56,6 +58,36 @@ fn loss_reordering_and_duplicates_are_repaired_on_both_ways() {
     let counters = world.relay.counters();
     assert!(counters.retransmissions_received > 100 && counters.retransmissions_sent > 100);
     assert!(counters.nacks_sent > 100 && counters.nacks_received > 100);
+}
+
+/// Percent of a slot's packets that never came, of those sent until `end`, and how many did not come at first.
+fn missing(slot: &[&Arrived], end: std::time::Instant) -> f64 {
+    let indices: HashSet<u64> = slot.iter().map(|arrived| arrived.index).collect();
+    let first = *indices.iter().min().unwrap();
+    let last = slot.iter().filter(|arrived| arrived.at < end).map(|arrived| arrived.index).max().unwrap();
+    let came = indices.iter().filter(|&&index| index <= last).count();
+    100.0 * (1.0 - came as f64 / (last - first + 1) as f64)
+}
+
+#[test]
+fn a_receiver_that_asks_for_what_it_has_keeps_its_repairs() {
+    let mut world = World::call_of(9, 2, || Plan { pairs: 1, insists: true, ..Plan::usual() });
+    let before = world.relay.counters().sent;
+    world.down.loss = 100;
+    world.run_ms(20_000);
+    world.down = Network::GOOD;
+    let end = world.now;
+    world.run_ms(1_000);
+    for client in &world.clients {
+        let missing = missing(&client.slot("v0"), end);
+        assert!(missing < 0.2, "{missing} % are missing after repair");
+    }
+    let counters = world.relay.counters();
+    assert_eq!(counters.drops[Drop::Budget as usize], 0, "the budget is for what helps");
+    let [video, again] = [Protocol::Video, Protocol::Rtx]
+        .map(|protocol| counters.sent[protocol as usize].packets - before[protocol as usize].packets);
+    let share = again as f64 / video as f64;
+    assert!((0.1..=0.33).contains(&share), "a tenth is lost, and repeated three times at most: {share}");
 }
 
 #[test]
