@@ -94,6 +94,14 @@ impl Downlink {
         written
     }
 
+    /// Sends a packet that left before, just as it left: same number, same bytes. Its transport-wide number is the same
+    /// too, so that feedback on it may come twice.
+    pub fn send_again(&mut self, datagram: &[u8], protocol: Protocol, out: &mut Outbox, counters: &mut Counters) {
+        let class = if protocol == Protocol::Audio { Class::Audio } else { Class::Video };
+        out.push(self.run, class, |arena| arena.extend_from_slice(datagram));
+        counters.sent[protocol as usize].add(datagram.len());
+    }
+
     /// Protects one compound RTCP packet into the receiver's run.
     pub fn send_rtcp(&mut self, packet: &[u8], out: &mut Outbox, counters: &mut Counters) {
         let outbound = &mut self.outbound;

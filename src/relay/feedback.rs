@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::rtp::rtcp::report::{ReportBlock, SenderReport};
 use crate::rtp::rtcp::{Compound, Packet};
-use crate::session::Ssrc;
+use crate::session::{Kind, Ssrc};
 
 use super::call::Call;
 use super::clock::{Ntp, StreamClock};
@@ -136,6 +136,9 @@ impl Call {
         let receiver = &mut self.participants[receiver];
         let Some(downlink) = receiver.downlink.as_mut().filter(|_| receiver.live) else { return };
         let slot = &mut receiver.slots[slot];
+        if slot.slot.kind == Kind::Audio {
+            return slot.repeat_sound(sequence, downlink, context.now, context.out, context.counters);
+        }
         let Some((origin, index)) = slot.rewriter.locate(sequence) else { return };
         let publication = slot.publication.and_then(|index| self.publications.get_mut(index));
         let layer = publication.and_then(|publication| publication.layers.get_mut(origin.layer));

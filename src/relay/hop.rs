@@ -13,6 +13,7 @@ use super::counters::{Drop, Protocol};
 use super::downlink::Downlink;
 use super::outbox::Path;
 use super::participant::Participant;
+use super::subscription::Subscription;
 
 impl Call {
     /// Answers a check that names this participant, and follows what it changed.
@@ -114,6 +115,7 @@ impl Call {
         participant.inbound = Some(Inbound::new(keys.profile, &keys.inbound));
         let outbound = Outbound::new(keys.profile, &keys.outbound);
         participant.downlink = Some(Downlink::new(outbound, participant.run, participant.extensions, context.now));
+        participant.slots.iter_mut().for_each(Subscription::rekeyed);
         context.counters.handshakes_completed += 1;
         self.become_live(index, context);
     }

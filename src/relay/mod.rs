@@ -24,6 +24,7 @@ mod reception;
 mod repeats;
 mod report;
 mod rewrite;
+mod sent;
 mod subscription;
 mod timers;
 mod window;

@@ -114,6 +114,12 @@ impl Outbox {
         length
     }
 
+    /// The last `length` bytes of a run: the datagram that [`Outbox::push`] has just added.
+    pub fn latest(&self, key: RunKey, length: usize) -> &[u8] {
+        let bytes = &self.runs[key.0].bytes;
+        &bytes[bytes.len() - length..]
+    }
+
     /// Appends one control datagram for a path that no run belongs to: an answer to a check from a new address.
     /// Returns its length.
     pub fn push_single(&mut self, path: Path, write: impl FnOnce(&mut Vec<u8>)) -> usize {

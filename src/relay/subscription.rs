@@ -14,6 +14,7 @@ use super::outbox::Outbox;
 use super::packet::Head;
 use super::repeats::Repeats;
 use super::rewrite::{Numbers, Origin, Rewriter};
+use super::sent::Sent;
 
 /// One slot.
 pub struct Subscription {
@@ -35,6 +36,8 @@ pub struct Subscription {
     pub octets: u32,
     rtx_index: u64,
     repeats: Repeats,
+    /// What may go again, where the slot has no stream for retransmissions and its receiver asks all the same.
+    sent: Sent,
 }
 
 /// What feeds a slot after a packet was offered to it.
@@ -62,6 +65,7 @@ impl Subscription {
             octets: 0,
             rtx_index,
             repeats: Repeats::new(now),
+            sent: Sent::default(),
         }
     }
 
@@ -70,6 +74,12 @@ impl Subscription {
         self.publication = None;
         self.rewriter.cut();
         self.repeats.clear();
+        self.sent.clear();
+    }
+
+    /// Other keys protect what is sent from now on.
+    pub fn rekeyed(&mut self) {
+        self.sent.clear();
     }
 
     /// Sends a packet of its publication to the receiver, where it belongs into the slot's stream; `wanted` is the
@@ -87,7 +97,7 @@ impl Subscription {
         counters: &mut Counters,
     ) -> Feeding {
         let current = self.rewriter.origin();
-        let Some(&Codec { payload_type, .. }) = self.codec(head.media.codec()) else {
+        let Some(&Codec { payload_type, nack, .. }) = self.codec(head.media.codec()) else {
             counters.drop(Drop::Codec);
             return Feeding::Impossible;
         };
@@ -109,6 +119,9 @@ impl Subscription {
         let labels = Labels::new(&self.slot.mid, head, now);
         let written = downlink.send(index, &header, &labels, &[], payload, protocol, out, counters);
         downlink.earn(written);
+        if nack && self.slot.kind == Kind::Audio && written > 0 {
+            self.sent.keep(index, out.latest(downlink.run, written), head.arrived);
+        }
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload.len() as u32);
         feeding
@@ -150,6 +163,28 @@ impl Subscription {
         downlink.send(self.rtx_index, &header, &labels, &prefix, payload, Protocol::Rtx, out, counters);
         self.rtx_index += 1;
         self.repeats.note(sequence, now.0);
+        counters.retransmissions_sent += 1;
+    }
+
+    /// Sends a packet of sound again, the very same bytes, under the same conditions.
+    pub fn repeat_sound(
+        &mut self,
+        sequence: u16,
+        downlink: &mut Downlink,
+        now: Instant,
+        out: &mut Outbox,
+        counters: &mut Counters,
+    ) {
+        let Some(datagram) = self.sent.get(sequence, now) else { return };
+        if !self.repeats.may(sequence, downlink.rtt, now) {
+            return;
+        }
+        if !downlink.afford(datagram.len(), now) {
+            counters.drop(Drop::Budget);
+            return;
+        }
+        downlink.send_again(datagram, Protocol::Audio, out, counters);
+        self.repeats.note(sequence, now);
         counters.retransmissions_sent += 1;
     }
 

@@ -1,5 +1,5 @@
-//! A stretch of network between one peer and the relay that may lose every eleventh picture packet, one way, until it
-//! is mended.
+//! A stretch of network between one peer and the relay that may lose every eleventh packet of voice and picture, one way,
+//! until it is mended.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -93,9 +93,10 @@ struct Losses {
 }
 
 impl Losses {
-    /// Picture packets are the large ones that are RTP by their first byte (RFC 7983).
+    /// RTP, by its first two bytes (RFC 7983; RFC 5761, section 4).
     fn takes(&mut self, datagram: &[u8]) -> bool {
-        if !self.active || datagram.len() < 500 || !(128..192).contains(&datagram[0]) {
+        let is_rtp = matches!(datagram, [128..=191, kind, ..] if !(192..=223).contains(kind));
+        if !self.active || !is_rtp {
             return false;
         }
         self.seen += 1;

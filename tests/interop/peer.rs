@@ -7,7 +7,9 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use futures_util::{SinkExt, StreamExt};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_VP8};
-use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
+};
 use sotto_signaling::admission::{call_id, statement};
 use sotto_signaling::base64url::Base64Url;
 use sotto_signaling::message::{ClientMessage, Join, ServerMessage, Stream, VERSION};
@@ -249,6 +251,7 @@ impl Peer {
 async fn connection(events: mpsc::UnboundedSender<Event>) -> Arc<dyn PeerConnection> {
     let mut engine = MediaEngine::default();
     engine.register_default_codecs().unwrap();
+    engine.register_feedback(nack(), RtpCodecKind::Audio); // pictures have it by default
     let registry = register_default_interceptors(Registry::new(), &mut engine).unwrap();
     let connection = PeerConnectionBuilder::new()
         .with_media_engine(engine)
@@ -283,8 +286,12 @@ fn opus() -> RTCRtpCodec {
         clock_rate: 48_000,
         channels: 2,
         sdp_fmtp_line: "minptime=10;useinbandfec=1".to_owned(),
-        rtcp_feedback: vec![],
+        rtcp_feedback: vec![nack()],
     }
+}
+
+fn nack() -> RTCPFeedback {
+    RTCPFeedback { typ: "nack".to_owned(), parameter: String::new() }
 }
 
 fn vp8() -> RTCRtpCodec {

@@ -37,6 +37,8 @@ pub struct Plan {
     pub nacks: bool,
     /// Whether it goes on asking for what a retransmission brought, as some receivers do.
     pub insists: bool,
+    /// Whether lost sound is asked for as well, on both ways.
+    pub voice_nacks: bool,
     /// The payload type of its video.
     pub video: u8,
     /// What its video looks like on the wire.
@@ -56,6 +58,7 @@ impl Plan {
             clock: (0.0, 0.0),
             nacks: true,
             insists: false,
+            voice_nacks: false,
             video: 96,
             form: Form::Vp8,
             aes_cm: false,
@@ -162,7 +165,7 @@ impl Client {
         let mut incoming = Vec::new();
         if self.plan.publishes {
             let ssrc = self.tracks[0].ssrc;
-            incoming.push(line("mic", Kind::Audio, opus(111), &[(ssrc, None)], &[]));
+            incoming.push(line("mic", Kind::Audio, opus(&self.plan, 111), &[(ssrc, None)], &[]));
             let camera = &self.tracks[1];
             let ssrcs = if self.plan.rids.is_empty() { vec![(camera.ssrc, Some(camera.rtx_ssrc))] } else { vec![] };
             incoming.push(line("cam", Kind::Video, video(&self.plan), &ssrcs, &self.plan.rids));
@@ -433,8 +436,8 @@ impl Client {
     }
 }
 
-fn opus(payload_type: u8) -> Codec {
-    Codec { name: CodecName::Opus, payload_type, rtx_payload_type: None, nack: false }
+fn opus(plan: &Plan, payload_type: u8) -> Codec {
+    Codec { name: CodecName::Opus, payload_type, rtx_payload_type: None, nack: plan.voice_nacks }
 }
 
 fn video(plan: &Plan) -> Codec {
@@ -457,7 +460,7 @@ fn slots(plan: &Plan, key: u64) -> Vec<Slot> {
     let mut slots = Vec::new();
     for pair in 0..plan.pairs {
         let mid = |letter: char| Mid::from(&format!("{letter}{pair}")).unwrap();
-        let codecs = ArrayVec::from_iter([opus(109)]);
+        let codecs = ArrayVec::from_iter([opus(plan, 109)]);
         slots.push(Slot { mid: mid('a'), kind: Kind::Audio, codecs, ssrc: ssrc(pair, 0), rtx_ssrc: None });
         let codecs = ArrayVec::from_iter([video(plan)]);
         let rtx_ssrc = Some(ssrc(pair, 2));

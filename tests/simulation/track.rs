@@ -90,6 +90,8 @@ struct Sent {
     timestamp: u32,
     marker: bool,
     payload: Vec<u8>,
+    /// As it left.
+    datagram: Vec<u8>,
 }
 
 /// A packet as a receiver got it.
@@ -171,7 +173,8 @@ impl Outgoing {
             let captured = (now - world).as_micros() as u64;
             let payload = self.payload(key, (part, count), captured);
             self.send(self.next, timestamp, marker, &payload, hop, send);
-            self.sent.insert(self.next, Sent { timestamp, marker, payload });
+            let datagram = send.last().unwrap().clone();
+            self.sent.insert(self.next, Sent { timestamp, marker, payload, datagram });
             self.next += 1;
         }
         while self.sent.len() > 500 {
@@ -190,9 +193,12 @@ impl Outgoing {
         hop.send_padding(index, &Header { marker: false, payload_type, sequence: index as u16, timestamp, ssrc }, send);
     }
 
-    /// Answers a NACK.
+    /// Answers a NACK. Sound has no stream for it, so the very same datagram goes again.
     pub fn repeat(&mut self, sequence: u16, hop: &mut Hop<'_>, send: &mut Vec<Vec<u8>>) {
         let Some((_, sent)) = self.sent.iter().find(|(index, _)| **index as u16 == sequence) else { return };
+        if self.kind == Kind::Audio {
+            return send.push(sent.datagram.clone());
+        }
         let mut payload = sequence.to_be_bytes().to_vec();
         payload.extend_from_slice(&sent.payload);
         let index = self.rtx_next;

@@ -55,6 +55,8 @@ pub struct World {
     pub media_to: HashMap<SocketAddr, u64>,
     /// Every datagram that reached the relay from a client, while recording.
     pub recording: Option<Vec<(usize, Vec<u8>)>>,
+    /// Every media datagram that left the relay for a client, while listening.
+    pub listening: Option<Vec<(usize, Vec<u8>)>>,
     flights: BinaryHeap<Reverse<Flight>>,
     launched: u64,
     random: StdRng,
@@ -90,6 +92,7 @@ impl World {
             allocated: 0,
             media_to: HashMap::new(),
             recording: None,
+            listening: None,
             flights: BinaryHeap::new(),
             launched: 0,
             random: StdRng::seed_from_u64(seed),
@@ -264,8 +267,12 @@ impl World {
         let now = self.now;
         self.events.extend(self.out.events.drain(..).map(|event| (now, event)));
         for (remote, bytes) in sent {
-            *self.media_to.entry(remote).or_default() += u64::from(bytes[0] >= 128 && !(192..224).contains(&bytes[1]));
+            let is_media = bytes[0] >= 128 && !(192..224).contains(&bytes[1]);
+            *self.media_to.entry(remote).or_default() += u64::from(is_media);
             if let Some(client) = self.clients.iter().position(|client| client.address == remote) {
+                if let Some(listening) = self.listening.as_mut().filter(|_| is_media) {
+                    listening.push((client, bytes.clone()));
+                }
                 self.launch(false, client, remote, bytes);
             }
         }
