@@ -1,8 +1,8 @@
 //! End-to-end encryption as the page has it: the links, the key agreement among participants, and the frames (SFrame,
 //! RFC 9605). Sans-IO; [`Encryption`] is one participant's whole side of it.
 //!
-//! Follow a newcomer: its [`hello`] is judged by the [`membership`], [`pairwise`] keys let it prove itself, [`rekey`]
-//! decides which [`sender_key`] it is sent, and its [`receiver_key`]s open what the others send from then on.
+//! Follow a newcomer: its `hello` is judged by the `membership`, `pairwise` keys let it prove itself, `rekey`
+//! decides which `sender_key` it is sent, and its `receiver_key`s open what the others send from then on.
 
 mod bytes;
 mod code;
