@@ -1,5 +1,5 @@
 # Thin: the work is in scripts/. Each target installs what it needs on a bare Debian machine that has Rust.
-.PHONY: run test lint bench advisories
+.PHONY: run test lint bench loadtest advisories
 
 run:
 	@scripts/install.sh build
@@ -16,6 +16,14 @@ lint:
 bench:
 	@scripts/install.sh build
 	@cargo bench --workspace
+
+# A call of eight with sound and picture through a relay of this build, which must lose nothing.
+loadtest:
+	@scripts/install.sh build
+	@cargo build --release --workspace --bins
+	@cargo run --release --quiet -p sotto-loadtest -- meeting --spawn --participants 8 --duration 20s \
+		--fail-if 'decrypt_failures>0' 'loss>0' \
+		--json target/loadtest/report.json --html target/loadtest/report.html $(ARGS)
 
 # Needs the advisory database from the network, so it stands apart from `test`.
 advisories:

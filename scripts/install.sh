@@ -24,7 +24,12 @@ wheel() {
 }
 
 build() {
-    has cc || packages gcc libc6-dev # for the C and assembly in aws-lc and SQLite
+    missing=
+    has cc || missing="gcc libc6-dev" # for the C and assembly in aws-lc, SQLite and Opus
+    has cmake || missing="$missing cmake" # by which the load tester's Opus is built
+    has make || missing="$missing make" # which cmake writes for
+    # shellcheck disable=SC2086
+    packages $missing
 }
 
 deny() {
