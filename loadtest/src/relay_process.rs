@@ -203,7 +203,10 @@ impl RelayProcess {
     }
 
     async fn obituary(&mut self, status: ExitStatus) -> String {
-        let _ = timeout(LAST_WORDS, &mut self.reader).await;
+        // A task that ended has read all there was; one that was waited for must not be again.
+        if !self.reader.is_finished() {
+            let _ = timeout(LAST_WORDS, &mut self.reader).await;
+        }
         let log = self.log.lock().expect("no holder panics");
         match log.back() {
             Some(line) => format!("{status}; it said: {line}"),
@@ -374,6 +377,8 @@ mod tests {
         let reason = timeout(Duration::from_secs(5), relay.died()).await.unwrap();
         assert!(reason.contains("SIGKILL"), "{reason}");
         assert!(!relay.is_up().await);
+        assert_eq!(relay.died().await, reason, "it can be asked again");
+        assert_eq!(relay.stop().await, Ending::Failed(reason));
     }
 
     #[tokio::test]
