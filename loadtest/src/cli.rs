@@ -190,13 +190,13 @@ struct RelayFlags {
     #[arg(long, global = true)]
     spawn: bool,
     /// Use the relay that serves its page here
-    #[arg(long, global = true, value_name = "http://HOST:PORT")]
+    #[arg(long, global = true, value_name = "http[s]://HOST:PORT")]
     relay: Option<String>,
     /// Process number of a relay that was not started by --spawn, to measure its CPU and memory
     #[arg(long, global = true, value_name = "NUMBER")]
     pid: Option<u32>,
     /// Join this call, by the host's or the invite link, so that a browser and the peers are in one
-    #[arg(long, global = true, value_name = "http://HOST:PORT/c#...")]
+    #[arg(long, global = true, value_name = "LINK")]
     link: Option<String>,
     /// Print the invite links of the calls, for browsers; whoever has a link can join
     #[arg(long, global = true)]

@@ -12,23 +12,20 @@ pub struct RelayUrl {
     host_name: String,
     /// Where to connect, with the port.
     address: String,
+    /// By TLS.
+    secure: bool,
 }
 
 /// A text that is no such URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)] // the message beside each variant says it
 pub enum RelayUrlError {
-    #[error("{0} is no address of a relay; write it as http://127.0.0.1:8080")]
+    #[error("{0} is no address of a relay; write it as http://127.0.0.1:8080 or https://meet.example.org")]
     Form(&'static str),
-    #[error(
-        "{0} is https, which this tester does not speak; run it on the relay's machine against its http address, \
-         or start a relay with --spawn"
-    )]
-    Https(&'static str),
 }
 
 impl RelayUrl {
-    /// Reads `http://host:port`, as --relay has it.
+    /// Reads `http://host:port` or `https://host:port`, as --relay has it.
     ///
     /// # Errors
     ///
@@ -43,18 +40,18 @@ impl RelayUrl {
     ///
     /// Where one of them is no URL.
     pub fn of_link(link: &str, relay: Option<&str>) -> Result<Self, RelayUrlError> {
-        let address = relay.map(Self::parse).transpose()?.map(|relay| relay.address);
+        let relay = relay.map(Self::parse).transpose()?;
         let (page, _) = link.split_once('#').ok_or(RelayUrlError::Form("--link"))?;
-        // A page under https may be reached by http behind its proxy.
-        let page = if address.is_some() { page.replacen("https://", "http://", 1) } else { page.to_owned() };
-        let of_link = Self::read(&page, "--link")?;
-        Ok(Self { address: address.unwrap_or(of_link.address), ..of_link })
+        let of_link = Self::read(page, "--link")?;
+        Ok(match relay {
+            Some(Self { address, secure, .. }) => Self { address, secure, ..of_link },
+            None => of_link,
+        })
     }
 
-    /// Of a relay that serves its page here.
+    /// Of a relay that serves its page here, by plain http.
     pub fn of_host(host_name: &str) -> Self {
-        let address = if has_port(host_name) { host_name.to_owned() } else { format!("{host_name}:80") };
-        Self { host_name: host_name.to_owned(), address }
+        Self::of(host_name, false)
     }
 
     /// The host, with the port where a browser shows one; joins are signed for it.
@@ -69,22 +66,24 @@ impl RelayUrl {
 
     /// The URL of its signaling.
     pub fn signaling(&self) -> String {
-        format!("ws://{}/v1/ws", self.address)
+        format!("{}://{}/v1/ws", if self.secure { "wss" } else { "ws" }, self.address)
     }
 
     /// The link of the call whose secret is in this fragment.
     pub fn link(&self, fragment: &str) -> Zeroizing<String> {
-        Zeroizing::new(format!("http://{}/c#{fragment}", self.host_name))
+        let scheme = if self.secure { "https" } else { "http" };
+        Zeroizing::new(format!("{scheme}://{}/c#{fragment}", self.host_name))
     }
 
     fn read(text: &str, flag: &'static str) -> Result<Self, RelayUrlError> {
-        let rest = text.trim().strip_prefix("http://");
-        let rest = rest.ok_or(match text.trim().starts_with("https://") {
-            true => RelayUrlError::Https(flag),
-            false => RelayUrlError::Form(flag),
-        })?;
+        let (scheme, rest) = text.trim().split_once("://").ok_or(RelayUrlError::Form(flag))?;
+        let secure = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return Err(RelayUrlError::Form(flag)),
+        };
         let host = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
-        let host = host.strip_suffix(":80").unwrap_or(&host);
+        let host = host.strip_suffix(if secure { ":443" } else { ":80" }).unwrap_or(&host);
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte);
         let name = host.rsplit_once(':').filter(|_| has_port(host)).map_or(host, |(name, _)| name);
         let port = host.strip_prefix(name).and_then(|port| port.strip_prefix(':'));
@@ -92,7 +91,13 @@ impl RelayUrl {
         if name.is_empty() || !host.bytes().all(allowed) || !port_is_good {
             return Err(RelayUrlError::Form(flag));
         }
-        Ok(Self::of_host(host))
+        Ok(Self::of(host, secure))
+    }
+
+    fn of(host_name: &str, secure: bool) -> Self {
+        let port = if secure { 443 } else { 80 };
+        let address = if has_port(host_name) { host_name.to_owned() } else { format!("{host_name}:{port}") };
+        Self { host_name: host_name.to_owned(), address, secure }
     }
 }
 
@@ -119,6 +124,8 @@ mod tests {
             ("http://meet.example:80/c", "meet.example", "ws://meet.example:80/v1/ws"),
             ("http://[::1]:8080/", "[::1]:8080", "ws://[::1]:8080/v1/ws"),
             ("http://[::1]", "[::1]", "ws://[::1]:80/v1/ws"),
+            ("https://meet.example", "meet.example", "wss://meet.example:443/v1/ws"),
+            ("https://meet.example:8443", "meet.example:8443", "wss://meet.example:8443/v1/ws"),
         ] {
             let url = RelayUrl::parse(text).expect(text);
             assert_eq!((url.host_name(), url.signaling().as_str()), (host, signaling));
@@ -131,25 +138,25 @@ mod tests {
             let said = RelayUrl::parse(text).expect_err(text).to_string();
             assert!(said.contains("http://127.0.0.1:8080"), "{said}");
         }
-        let said = RelayUrl::parse("https://meet.example").unwrap_err().to_string();
-        assert!(said.contains("--spawn"), "{said}");
     }
 
     #[test]
     fn joins_are_for_the_host_of_the_link_wherever_the_relay_is_reached() {
         let url = RelayUrl::of_link("https://meet.example/c#abc", Some("http://127.0.0.1:8080")).unwrap();
         assert_eq!((url.host_name(), url.address()), ("meet.example", "127.0.0.1:8080"));
+        assert_eq!(url.signaling(), "ws://127.0.0.1:8080/v1/ws");
         let url = RelayUrl::of_link("http://127.0.0.1:8080/c#abc", None).unwrap();
         assert_eq!(url.link("abc").as_str(), "http://127.0.0.1:8080/c#abc");
         assert!(RelayUrl::of_link("http://127.0.0.1:8080/c", None).is_err());
-        assert!(RelayUrl::of_link("https://meet.example/c#abc", None).is_err());
+        let url = RelayUrl::of_link("https://meet.example/c#abc", None).unwrap();
+        assert_eq!(url.link("abc").as_str(), "https://meet.example/c#abc");
     }
 
     #[test]
     fn no_message_quotes_the_address() {
         let url = RelayUrl::parse("http://secret.example:8080").unwrap();
         assert!(!format!("{url:?}").contains("secret"));
-        let said = RelayUrl::parse("https://secret.example").unwrap_err().to_string();
+        let said = RelayUrl::parse("wss://secret.example").unwrap_err().to_string();
         assert!(!said.contains("secret"));
     }
 }

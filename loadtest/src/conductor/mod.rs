@@ -15,6 +15,7 @@ use crate::cli::{Run, Target};
 use crate::clock::Moment;
 use crate::e2ee::{Link, LinkError};
 use crate::engine::full::play::Full;
+use crate::engine::light::Light;
 use crate::fleet::{Engine, Fleet, FleetError, PeerNetwork, RelayAddress};
 use crate::participant::{Order, PeerId, Spec, Update};
 use crate::plan::{EngineKind, PlanError};
@@ -49,8 +50,6 @@ pub enum ConductError {
     Link(#[from] LinkError),
     #[error("this program cannot be measured: {0}")]
     Process(#[from] ProcessError),
-    #[error("the light engine is not there yet; leave out --engine light")]
-    Light,
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
 }
@@ -107,7 +106,7 @@ pub async fn conduct(run: &Run) -> Result<Report, ConductError> {
 impl<'a> Conductor<'a> {
     async fn new(run: &'a Run, carrier: Carrier, progress: Progress) -> Result<Self, ConductError> {
         let relay = RelayAddress { url: carrier.url().signaling(), host_name: carrier.url().host_name().to_owned() };
-        let (fleet, updates) = Fleet::with_engine(engine(run.plan.engine)?, relay);
+        let (fleet, updates) = Fleet::with_engine(engine(run)?, relay);
         let mut machine = Machine { own: Process::own()?, drops: UdpDrops::default() };
         let began = Moment::now();
         let before = Sample { at: began, relay: carrier.usage().ok().flatten(), ..machine.sample() };
@@ -328,12 +327,13 @@ impl Machine {
     }
 }
 
-/// What carries the peers.
-fn engine(kind: EngineKind) -> Result<Box<dyn Engine>, ConductError> {
-    match kind {
-        EngineKind::Full => Ok(Box::new(Full::new(Handle::current()))),
-        EngineKind::Light => Err(ConductError::Light),
-    }
+/// What carries the peers. Those of the full engine live on the runtime.
+fn engine(run: &Run) -> Result<Box<dyn Engine>, FleetError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(match run.plan.engine {
+        EngineKind::Full => Box::new(Full::new(Handle::current())),
+        EngineKind::Light => Box::new(Light::start(run.threads.unwrap_or(cores))?),
+    })
 }
 
 /// Those that were asked for; and nobody may fail, unless something else was said about that.

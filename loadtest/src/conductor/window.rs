@@ -85,11 +85,16 @@ impl Window {
     /// A second of a participant that was to send so many frames in it.
     pub fn second(&mut self, second: &Second, frames_due: f64) {
         self.interval.merge(&second.interval);
+        self.packets_sent += second.packets_sent;
+        self.bytes_sent += second.bytes_sent;
+        // Packets that were received before the window began are as many as those that are told after its end. How late
+        // the tester was while somebody still joined is not what is asked of it.
+        if second.at < self.first.at + SECOND {
+            return;
+        }
         second.lags.iter().for_each(|&lag| self.lags.record(Duration::from_micros(lag.into())));
         self.late_frames += second.late_frames;
         self.frames_due += frames_due;
-        self.packets_sent += second.packets_sent;
-        self.bytes_sent += second.bytes_sent;
     }
 
     /// Somebody came in, so long after it began to.
@@ -241,6 +246,8 @@ const LATE_FRAMES_PERCENT: f64 = 1.0;
 const FULL_SHARE: f64 = 0.95;
 /// In less than a minute memory grows by what was just begun.
 const SHORTEST_SLOPE: Duration = Duration::from_secs(60);
+/// What a participant tells of at once.
+const SECOND: Duration = Duration::from_secs(1);
 /// Seconds of one.
 const HOUR: f64 = 3600.0;
 
@@ -266,7 +273,8 @@ mod tests {
 
     fn second(received: u64, lost: u64) -> Second {
         let packets = Counts { received, lost, ..Counts::default() };
-        Second { interval: Interval { packets, bytes: received * 1_000, ..Interval::default() }, ..Second::default() }
+        let interval = Interval { packets, bytes: received * 1_000, ..Interval::default() };
+        Second { at: Moment(5_000_000_000), interval, ..Second::default() }
     }
 
     #[test]
@@ -316,6 +324,8 @@ mod tests {
         let mut window = Window::begin(sample(0, (0, 0), 0));
         let lags = vec![100; 1_000];
         window.second(&Second { lags, late_frames: 1, ..second(1_000, 0) }, 500.0);
+        let joining = Second { at: Moment(900_000_000), lags: vec![90_000; 500], late_frames: 50, ..second(0, 0) };
+        window.second(&joining, 50.0);
         window.sample(sample(10, (0, 0), 15_000));
         assert_eq!(window.overloaded(2), Vec::<String>::new());
     }

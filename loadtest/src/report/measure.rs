@@ -377,7 +377,7 @@ pub static MEASURES: &[Measure] = &[
         name: "packets forwarded",
         unit: Unit::Count,
         better: Better::Neither,
-        definition: "Packets that the relay forwarded, as the participants received them.",
+        definition: "Packets that the relay forwarded: as it says itself where `--spawn` started it, or else as the participants received them.",
         source: Source::Relay(|it| Some(it.packets_forwarded as f64)),
     },
     Measure {

@@ -212,9 +212,8 @@ impl Script {
     fn turn(&mut self, call: usize) {
         let (voices, participants) = (self.plan.microphones(), self.plan.participants);
         let speaker = self.calls[call].speaker;
-        let others: Vec<usize> = self.calls[call].members.iter().copied().collect();
-        let others: Vec<usize> =
-            others.into_iter().filter(|index| index % participants < voices && Some(*index) != speaker).collect();
+        let can_speak = |index: &&usize| *index % participants < voices && Some(**index) != speaker;
+        let others: Vec<usize> = self.calls[call].members.iter().filter(can_speak).copied().collect();
         if others.is_empty() {
             return;
         }
