@@ -397,6 +397,9 @@ impl Participant {
     /// Tells the relay what has changed of what we want.
     fn subscribe(&mut self, now: Moment) {
         let Some(session) = self.session.as_mut().filter(|session| session.joined.is_some()) else { return };
+        if !self.roster.take_changed() {
+            return;
+        }
         let view = View { watch: self.spec.watch, stage_height: self.spec.stage_height };
         let wanted = self.roster.wanted(view);
         let mut before = std::mem::take(&mut session.wanted);

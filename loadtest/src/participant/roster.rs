@@ -14,6 +14,8 @@ use crate::media::Origin;
 pub struct Roster {
     others: Vec<Other>,
     stage: Stage,
+    /// Whether something else may be wanted than when that was last asked.
+    changed: bool,
 }
 
 /// One of the others.
@@ -56,6 +58,7 @@ impl Roster {
             std::mem::swap(&mut other.key_change, &mut known.key_change);
         }
         self.stage = Stage::default();
+        self.changed = true;
     }
 
     /// Someone joined.
@@ -68,6 +71,7 @@ impl Roster {
     pub fn departed(&mut self, now: Moment, id: ParticipantId) {
         self.doubted(now, id);
         let Some(place) = self.others.iter().position(|other| other.id == id) else { return };
+        self.changed = true;
         if !self.others.remove(place).was_authentic {
             self.others.iter_mut().for_each(|other| other.key_change.never_entered(id));
         }
@@ -77,6 +81,7 @@ impl Roster {
     pub fn published(&mut self, id: ParticipantId, stream: Stream) {
         if let Some(other) = self.get(id).filter(|other| !other.streams.contains(&stream)) {
             other.streams.push(stream);
+            self.changed = true;
         }
     }
 
@@ -84,6 +89,7 @@ impl Roster {
     pub fn unpublished(&mut self, id: ParticipantId, stream: Stream) {
         if let Some(other) = self.get(id) {
             other.streams.retain(|each| *each != stream);
+            self.changed = true;
         }
     }
 
@@ -92,6 +98,7 @@ impl Roster {
         if let Some(other) = self.get(id) {
             (other.is_authentic, other.has_entered, other.origin) = (true, true, origin);
             other.was_authentic = true;
+            self.changed = true;
         }
     }
 
@@ -99,6 +106,7 @@ impl Roster {
     pub fn keyed(&mut self, id: ParticipantId) {
         if let Some(other) = self.get(id) {
             other.is_authentic |= other.has_entered;
+            self.changed = true;
         }
     }
 
@@ -108,6 +116,7 @@ impl Roster {
         let Some(other) = self.get(id) else { return };
         other.has_entered = false;
         if std::mem::take(&mut other.is_authentic) {
+            self.changed = true;
             self.told(now, id);
         }
     }
@@ -117,12 +126,18 @@ impl Roster {
         let Some(other) = self.get(id) else { return };
         if other.speaker.hear(now, level) {
             self.stage.enter(id);
+            self.changed = true;
         }
     }
 
     /// One of them.
     pub fn get(&mut self, id: ParticipantId) -> Option<&mut Other> {
         self.others.iter_mut().find(|other| other.id == id)
+    }
+
+    /// Whether [`Roster::wanted`] may have changed since the last call: with many others it is not made for nothing.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// What should be subscribed, with the height of each: all sound, and as many pictures as are watched, the one on
