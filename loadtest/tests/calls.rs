@@ -12,7 +12,6 @@ use sotto_loadtest::participant::{Findings, Order, Outcome, PeerId, Spec, Update
 use sotto_loadtest::plan::{Audio, EngineKind, Impairment, Layer, Outage, Video};
 use sotto_loadtest::relay_process::{RelayProcess, SpawnOptions};
 use sotto_loadtest::report::Summary;
-use sotto_signaling::message::Stream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
@@ -159,9 +158,7 @@ async fn lost_packets_are_repaired_and_told_as_lost_at_first(kind: EngineKind) {
         let summary = stream.tally.summary();
         assert!((1.5..10.0).contains(&summary.loss_before_repair), "{:?} {summary:#?}", stream.stream);
         assert_eq!((summary.decrypt_failures, summary.mismatches), (0, 0));
-        // Sound has no retransmission of its own, and the relay repeats nothing without.
-        let is_repaired = summary.packets_repaired > 0 && summary.loss < 0.5;
-        assert_eq!(is_repaired, stream.stream == Stream::Camera, "{summary:#?}");
+        assert!(summary.packets_repaired > 0 && summary.loss < 1.0, "{:?} {summary:#?}", stream.stream);
     }
 }
 
