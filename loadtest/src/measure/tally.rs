@@ -90,6 +90,7 @@ impl Tally {
             frames: self.frames,
             frames_checked: self.frames_checked,
             frames_lost: self.frames_lost,
+            frames_withheld: self.frames_withheld,
             decrypt_failures: self.decrypt_failures,
             mismatches: self.mismatches,
             latency: self.latency.distribution(),

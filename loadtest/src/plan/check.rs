@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::media::voice;
 use crate::plan::{Impairment, Picture, Plan, Scenario, VideoCodec};
 use crate::threshold::{Threshold, ThresholdError};
 
@@ -28,7 +29,7 @@ pub enum PlanError {
     Joins { join: Duration, duration: Duration },
     #[error("--speaker-every {0:?} is too short; give 1s or more, since people speak no faster in turns")]
     Speakers(Duration),
-    #[error("--audio-bitrate {0} is outside of what Opus has; give 6k to 510k")]
+    #[error("--audio-bitrate {0} is no voice that a packet holds with its stamp; give 27k to 400k")]
     AudioBitrate(u32),
     #[error("--fps {0} is outside of what cameras have; give 15 to 60")]
     Fps(u32),
@@ -122,7 +123,7 @@ impl Plan {
     }
 
     fn check_media(&self) -> Result<(), PlanError> {
-        if self.audio.on && !OPUS.contains(&self.audio.bitrate) {
+        if self.audio.on && !voice::BITRATES.contains(&self.audio.bitrate) {
             return Err(PlanError::AudioBitrate(self.audio.bitrate));
         }
         if self.check_one_in == 0 {
@@ -206,8 +207,6 @@ const PAIRS: usize = 24;
 const SHORTEST_RUN: Duration = Duration::from_secs(2);
 /// Turns and key frames below this measure nothing that happens in calls.
 const SHORTEST_TURN: Duration = Duration::from_secs(1);
-/// RFC 6716, section 2.
-const OPUS: std::ops::RangeInclusive<u32> = 6_000..=510_000;
 /// From a thumbnail to 4K.
 const LINES: std::ops::RangeInclusive<u32> = 90..=2160;
 /// From what carries a thumbnail's key frame at all to more than browsers send.

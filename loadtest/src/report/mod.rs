@@ -110,6 +110,9 @@ pub struct Summary {
     pub frames_checked: u64,
     /// Frames that were given up for a packet that never came, or shown too late to be of use.
     pub frames_lost: u64,
+    /// Frames that their senders counted and that have no place among the sequence numbers: left out by the relay, or the
+    /// last ones of a layer that was left.
+    pub frames_withheld: u64,
     /// Frames that did not authenticate.
     pub decrypt_failures: u64,
     /// Frames that authenticated and were not what was sent.
