@@ -23,6 +23,7 @@ pub struct Assembly {
     /// The timestamp of a frame that was given up before its end was seen.
     torn: Option<u32>,
     spare: Vec<Frame>,
+    scratch: Vec<u8>,
 }
 
 /// What was found when a frame was whole.
@@ -108,7 +109,7 @@ impl Assembly {
     /// Takes the bytes of a whole frame out of its place, and tells whether it is a key frame.
     pub fn take_bytes(&mut self, place: usize) -> (Vec<u8>, bool) {
         let frame = &mut self.frames[place];
-        frame.put_in_order();
+        frame.put_in_order(&mut self.scratch);
         (std::mem::take(&mut frame.bytes), frame.key)
     }
 
@@ -150,14 +151,6 @@ impl Assembly {
             None => Some(front.first_arrival),
         };
         since.map(|since| since + PATIENCE)
-    }
-
-    /// The stream goes on elsewhere: what is not whole is forgotten.
-    pub fn clear(&mut self) {
-        while let Some(frame) = self.frames.pop_front() {
-            self.recycle(frame);
-        }
-        *self = Self { spare: std::mem::take(&mut self.spare), ..Self::default() };
     }
 
     /// Before anything was handed on: a stream begins with the first frame whose beginning came. One that lacks it waits
@@ -313,13 +306,14 @@ impl Frame {
     }
 
     /// Moves the pieces into the order of their numbers, if they came in another.
-    fn put_in_order(&mut self) {
+    fn put_in_order(&mut self, scratch: &mut Vec<u8>) {
         if self.pieces.is_sorted_by_key(|piece| piece.index) {
             return;
         }
         self.pieces.sort_unstable_by_key(|piece| piece.index);
-        let pieces = self.pieces.iter().map(|piece| &self.bytes[piece.from..piece.to]);
-        self.bytes = pieces.collect::<Vec<_>>().concat();
+        scratch.clear();
+        self.pieces.iter().for_each(|piece| scratch.extend_from_slice(&self.bytes[piece.from..piece.to]));
+        std::mem::swap(&mut self.bytes, scratch);
     }
 }
 
