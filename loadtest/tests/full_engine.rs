@@ -62,18 +62,44 @@ async fn a_lossy_network_shows_in_what_was_missing_at_first_and_hardly_in_what_n
     assert!(other.summary.loss == 0.0 && other.summary.packets_repaired == 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_only_watches_sees_and_hears() {
+    let (sends, watches) = (spec, |link: &Arc<Link>, index, network| Spec {
+        microphone: None,
+        camera: None,
+        ..spec(link, index, network)
+    });
+    let peers = meet_as([&sends, &watches], None, Duration::from_secs(5)).await;
+    let viewer = peers.iter().find(|peer| peer.index == 1).expect("the second");
+    for stream in two_streams(viewer) {
+        assert!(stream.summary.frames_checked > 60, "{}: {}", stream.stream, stream.summary.frames_checked);
+        assert_eq!((stream.summary.decrypt_failures, stream.summary.frames_lost), (0, 0));
+    }
+    assert_eq!(viewer.summary.packets_sent, 0);
+}
+
+/// How a participant of a place and a network is made.
+type Make<'a> = &'a (dyn Fn(&Arc<Link>, usize, Option<PeerNetwork>) -> Spec + Sync);
+
 /// Two in a call for so long after both have joined; the second is on that network.
 async fn meet(network: Option<PeerNetwork>, lasts: Duration) -> Vec<Peer> {
+    meet_as([&spec, &spec], network, lasts).await
+}
+
+async fn meet_as(made: [Make<'_>; 2], network: Option<PeerNetwork>, lasts: Duration) -> Vec<Peer> {
     let relay = RelayProcess::spawn(&SpawnOptions { workers: Some(1), ..Default::default() }).await.unwrap();
     let address = RelayAddress { url: relay.signaling(), host_name: relay.host_name() };
     let (mut fleet, mut updates) = Fleet::with_engine(Box::new(Full::new(Handle::current())), address);
     let link = Arc::new(Link::host([7; 32]));
-    let first = fleet.join(spec(&link, 0, None)).unwrap();
-    fleet.join(spec(&link, 1, network)).unwrap();
+    let first = fleet.join(made[0](&link, 0, None)).unwrap();
+    fleet.join(made[1](&link, 1, network)).unwrap();
     fleet.order(first, Order::Speak(true));
     let mut joined = 0;
     while joined < 2 {
         let update = timeout(PATIENCE, updates.recv()).await.expect("they join in time").unwrap();
+        if let Update::Lost { reason, .. } = &update {
+            panic!("a connection was lost: {reason}");
+        }
         joined += usize::from(matches!(update, Update::Joined { .. }));
     }
     sleep(lasts).await;

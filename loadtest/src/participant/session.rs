@@ -183,14 +183,16 @@ impl Negotiation {
 
     /// What the engine should describe, where something is to be and nothing is on its way.
     pub fn poll(&mut self, send: &[Sending]) -> Option<Command> {
-        let is_due = self.restart || self.described.is_none_or(|described| described < self.wanted);
+        // Who sends nothing has no other m-line, and an offer without any is none.
+        let pairs = self.wanted.max(u32::from(send.is_empty()));
+        let is_due = self.restart || self.described.is_none_or(|described| described < pairs);
         if self.step != Step::Idle || !is_due {
             return None;
         }
         self.step = Step::Describing;
-        self.described = Some(self.wanted);
+        self.described = Some(pairs);
         let restart_ice = std::mem::take(&mut self.restart);
-        Some(Command::Offer { send: send.to_vec(), pairs: self.wanted, restart_ice })
+        Some(Command::Offer { send: send.to_vec(), pairs, restart_ice })
     }
 
     /// The engine has described the connection.
