@@ -256,7 +256,7 @@ impl Plan {
             Scenario::Meeting => plan,
             Scenario::Webinar => Self { participants: 20, ..plan },
             Scenario::Churn => Self { participants: 6, duration: Duration::from_secs(60), ..plan },
-            Scenario::Ramp => Self { participants: 4, ..plan },
+            Scenario::Ramp => Self { participants: 4, fail_if: RAMP_ENDS.map(str::to_owned).to_vec(), ..plan },
             Scenario::Soak => Self { duration: Duration::from_secs(3600), ..plan },
         }
     }
@@ -347,6 +347,10 @@ impl Default for Ramp {
         Self { calls: 1, hold: Duration::from_secs(10), steps: 100 }
     }
 }
+
+/// Where a ramp ends unless it is told otherwise: what people hear and see of a relay that is full. 150 ms one way is
+/// what ITU-T G.114 has for a good conversation.
+const RAMP_ENDS: [&str; 4] = ["loss>0.5%", "latency_p99>150ms", "join_p95>3s", "decrypt_failures>0"];
 
 /// Durations are written as seconds, with a fraction where they have one, and read also as `20s` or `1h30m`.
 mod seconds {

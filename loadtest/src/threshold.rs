@@ -35,6 +35,8 @@ pub struct Metric {
     pub unit: Unit,
     /// Whether it is known only of a relay whose process can be seen.
     pub of_the_relay: bool,
+    /// Whether it is known at the end of a run alone, of whole streams, and not of each step of a ramp.
+    pub of_whole_streams: bool,
     read: fn(&Reading<'_>) -> Option<f64>,
 }
 
@@ -161,11 +163,6 @@ impl Unit {
     }
 }
 
-/// Finds the metric of this name.
-pub fn metric(name: &str) -> Option<&'static Metric> {
-    METRICS.iter().find(|metric| metric.name == name)
-}
-
 fn number(text: &str) -> Option<f64> {
     let number: f64 = text.parse().ok()?;
     (number.is_finite() && number >= 0.0).then_some(number)
@@ -179,11 +176,15 @@ const COMPARISONS: [(&str, Comparison); 4] =
     [(">=", Comparison::AtLeast), ("<=", Comparison::AtMost), (">", Comparison::Above), ("<", Comparison::Below)];
 
 const fn of_peers(name: &'static str, about: &'static str, unit: Unit, read: Read) -> Metric {
-    Metric { name, about, unit, of_the_relay: false, read }
+    Metric { name, about, unit, of_the_relay: false, of_whole_streams: false, read }
 }
 
 const fn of_relay(name: &'static str, about: &'static str, unit: Unit, read: Read) -> Metric {
-    Metric { name, about, unit, of_the_relay: true, read }
+    Metric { name, about, unit, of_the_relay: true, of_whole_streams: false, read }
+}
+
+const fn of_streams(name: &'static str, about: &'static str, unit: Unit, read: Read) -> Metric {
+    Metric { name, about, unit, of_the_relay: false, of_whole_streams: true, read }
 }
 
 type Read = fn(&Reading<'_>) -> Option<f64>;
@@ -214,10 +215,12 @@ pub const METRICS: &[Metric] = &[
     of_peers("latency_max", "of the slowest frame", Unit::Milliseconds, |r| {
         of_times(&r.summary.latency, r.summary.latency.max)
     }),
-    of_peers("jitter", "interarrival jitter (RFC 3550)", Unit::Milliseconds, |r| Some(r.received()?.jitter)),
-    of_peers("freezes", "times without a whole frame for over 200 ms", Unit::Count, |r| count(r, |s| s.freezes)),
+    of_streams("jitter", "interarrival jitter (RFC 3550)", Unit::Milliseconds, |r| Some(r.received()?.jitter)),
+    of_streams("freezes", "times without a whole frame for over 200 ms", Unit::Count, |r| count(r, |s| s.freezes)),
     of_peers("frozen", "how long these were together", Unit::Milliseconds, |r| Some(r.received()?.frozen)),
-    of_peers("longest_freeze", "how long the longest was", Unit::Milliseconds, |r| Some(r.received()?.longest_freeze)),
+    of_streams("longest_freeze", "how long the longest was", Unit::Milliseconds, |r| {
+        Some(r.received()?.longest_freeze)
+    }),
     of_peers("frames_lost", "frames given up", Unit::Count, |r| count(r, |s| s.frames_lost)),
     of_peers("decrypt_failures", "frames that did not authenticate", Unit::Count, |r| count(r, |s| s.decrypt_failures)),
     of_peers("mismatches", "frames that were not what was sent", Unit::Count, |r| count(r, |s| s.mismatches)),
@@ -230,10 +233,10 @@ pub const METRICS: &[Metric] = &[
     of_peers("join_max", "of the slowest participant", Unit::Milliseconds, |r| {
         of_times(&r.summary.join, r.summary.join.max)
     }),
-    of_peers("first_frame_p95", "from subscribing to the first frame", Unit::Milliseconds, |r| {
+    of_streams("first_frame_p95", "from subscribing to the first frame", Unit::Milliseconds, |r| {
         of_times(&r.summary.first_frame, r.summary.first_frame.p95)
     }),
-    of_peers("key_change_p95", "from a join or a leave to the new key", Unit::Milliseconds, |r| {
+    of_streams("key_change_p95", "from a join or a leave to the new key", Unit::Milliseconds, |r| {
         of_times(&r.summary.key_change, r.summary.key_change.p95)
     }),
     of_peers("reconnects", "connections lost and made again", Unit::Count, |r| Some(r.summary.reconnects as f64)),

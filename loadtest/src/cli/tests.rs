@@ -89,6 +89,8 @@ fn a_ramp_has_its_own_flags_and_others_have_them_not() {
     let plan = run("ramp --spawn --step-calls 2 --hold 15s --steps 4 --no-video").plan;
     assert_eq!((plan.ramp.calls, plan.ramp.hold, plan.ramp.steps), (2, Duration::from_secs(15), 4));
     assert!(!plan.video.on);
+    assert!(plan.fail_if.contains(&"loss>0.5%".to_owned()), "it would never end");
+    assert_eq!(run("ramp --spawn --fail-if loss>3%").plan.fail_if, ["loss>3%"]);
     assert!(refusal("meeting --spawn --hold 15s").contains("--hold"));
 }
 

@@ -38,6 +38,8 @@ pub struct Ledger {
     outcomes: Vec<Peer>,
     /// Beyond which nothing counts: who says goodbye makes gaps that are nobody's fault.
     ended: Option<Moment>,
+    /// Whether everybody had the time to come in that the plan gives.
+    in_full: bool,
     memory_peak: u64,
     descriptors_peak: u64,
 }
@@ -102,6 +104,7 @@ impl Ledger {
             findings,
             outcomes,
             ended: None,
+            in_full: false,
             memory_peak: before.relay.map_or(0, |usage| usage.memory),
             descriptors_peak: before.relay.and_then(|usage| usage.descriptors).unwrap_or(0),
         }
@@ -222,9 +225,9 @@ impl Ledger {
         self.steps.last().map(|step| step.broken.as_slice()).unwrap_or_default()
     }
 
-    /// Nothing that happens from now on counts.
-    pub fn end(&mut self, now: Moment) {
-        self.ended = Some(now);
+    /// Nothing that happens from now on counts. In a run that went its full length, whoever is not in failed to join.
+    pub fn end(&mut self, now: Moment, in_full: bool) {
+        (self.ended, self.in_full) = (Some(now), in_full);
     }
 
     /// What the last full second was like, so far into the run, while so many should be there.
@@ -348,7 +351,11 @@ impl Ledger {
             self.awaited = self.awaited.saturating_sub(1);
         }
         self.findings.add(outcome);
-        self.outcomes.push(outcome.report());
+        let mut peer = outcome.report();
+        if !present.joined && self.in_full && peer.failure.is_empty() {
+            peer.failure = "it was not in yet when the run ended".to_owned();
+        }
+        self.outcomes.push(peer);
         Some(present.place)
     }
 

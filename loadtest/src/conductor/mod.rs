@@ -21,7 +21,7 @@ use crate::participant::{Order, PeerId, Spec, Update};
 use crate::plan::{EngineKind, PlanError};
 use crate::process::{Process, ProcessError, UdpDrops};
 use crate::progress::Progress;
-use crate::report::{Outcome, Report};
+use crate::report::{Outcome, Report, words};
 use crate::scenario::{Act, Place, Script};
 use crate::threshold::Threshold;
 
@@ -225,11 +225,11 @@ impl<'a> Conductor<'a> {
     async fn judge(&mut self) {
         let sample = self.sample_with_metrics().await;
         self.ledger.sample(sample);
-        let participants = self.script.present();
-        let held = self.ledger.judge_step(self.script.calls());
+        let (calls, participants) = (self.script.calls(), self.script.present());
+        let held = self.ledger.judge_step(calls);
         let verdict = if held { "held".to_owned() } else { format!("broke: {}", self.ledger.broken().join("; ")) };
-        let calls = self.script.calls();
-        self.progress.say(&format!("{calls} calls with {participants} participants {verdict}"));
+        let calls = words::plural(calls, "call");
+        self.progress.say(&format!("{calls} with {participants} participants {verdict}"));
         if held { self.script.grow(self.elapsed()) } else { self.script.end() }
     }
 
@@ -299,7 +299,7 @@ impl<'a> Conductor<'a> {
             _ => self.sample_with_metrics().await,
         };
         self.ledger.sample(sample);
-        self.ledger.end(sample.at);
+        self.ledger.end(sample.at, outcome == Outcome::Completed);
         self.progress.finish();
         match &outcome {
             Outcome::Completed => {}

@@ -53,6 +53,8 @@ pub enum PlanError {
     Churn(f64),
     #[error("{flag} is too small for a ramp; give {least} or more")]
     Ramp { flag: &'static str, least: &'static str },
+    #[error("--fail-if `{0}` is known at the end of a run only; a ramp needs what is known of each step, such as loss")]
+    NotOfSteps(String),
     #[error(transparent)]
     Threshold(#[from] ThresholdError),
 }
@@ -70,7 +72,10 @@ impl Plan {
         self.check_network()?;
         self.check_scenario()?;
         for text in &self.fail_if {
-            Threshold::parse(text)?;
+            let of_whole_streams = Threshold::parse(text)?.metric().of_whole_streams;
+            if self.scenario == Scenario::Ramp && of_whole_streams {
+                return Err(PlanError::NotOfSteps(text.clone()));
+            }
         }
         Ok(())
     }
@@ -301,6 +306,8 @@ mod tests {
         let mut ramp = Plan::of(Scenario::Ramp);
         ramp.ramp.hold = Duration::from_millis(10);
         assert!(ramp.check().unwrap_err().to_string().contains("--hold"));
+        ramp = Plan { fail_if: vec!["loss>1%".into(), "jitter>5ms".into()], ..Plan::of(Scenario::Ramp) };
+        assert!(ramp.check().unwrap_err().to_string().contains("`jitter>5ms`"));
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn what_comes_after_the_end_does_not_count() {
     ledger.begin_steady(sample(1.0));
     second(&mut ledger, 0, 1.9, 10, 0);
     ledger.tick(1, sample(2.0));
-    ledger.end(at(2.0));
+    ledger.end(at(2.0), true);
     second(&mut ledger, 0, 2.2, 1_000, 900);
     let report = report(ledger);
     assert_eq!(report.timeline.iter().map(|row| row.lost).sum::<u64>(), 0);
@@ -125,6 +125,18 @@ fn a_run_into_which_nobody_came_says_why() {
     assert_eq!(ledger.nobody_came(), None, "the other may still come");
     gone(&mut ledger, 1, "refused");
     assert_eq!(ledger.nobody_came(), Some("refused"));
+}
+
+#[test]
+fn who_is_not_in_at_the_end_of_a_full_run_failed_to_join() {
+    for (in_full, failed) in [(true, 1), (false, 0)] {
+        let mut ledger = ledger(&two());
+        join(&mut ledger, 1);
+        ledger.end(at(20.0), in_full);
+        gone(&mut ledger, 0, "");
+        gone(&mut ledger, 1, "");
+        assert_eq!(Reading::of(&report(ledger)).failed, failed, "in full: {in_full}");
+    }
 }
 
 #[test]
