@@ -47,7 +47,7 @@ fn flags_stand_before_and_behind_the_scenario() {
 #[test]
 fn every_flag_reaches_the_plan() {
     let plan = run("churn --spawn --calls 2 --participants 5 --publishers 3 --voices 4 --duration 30s --join-over 3s \
-         --speaker-every 4s --watch 2 --no-hints --seed 7 --engine light --check 1/10 --audio-bitrate 24k --vbr --tone \
+         --speaker-every 4s --watch 2 --no-hints --seed 7 --engine light --check 1/10 --audio-bitrate 48k --vbr --tone \
          --codec vp9 --fps 15 --layers 180p@150k,360p@500k --key-frame-every 10s --network loss=5% --network-peers 1 \
          --outage 8s+3s --outage 15s+1s --fail-if loss>1% latency_p99>50ms --per-second 2")
     .plan;
@@ -68,7 +68,7 @@ fn every_flag_reaches_the_plan() {
         fail_if: vec!["loss>1%".into(), "latency_p99>50ms".into()],
         ..Plan::default()
     };
-    assert_eq!((plan.audio.bitrate, plan.audio.constant, plan.audio.signal), (24_000, false, Signal::Tone));
+    assert_eq!((plan.audio.bitrate, plan.audio.constant, plan.audio.signal), (48_000, false, Signal::Tone));
     assert_eq!((plan.video.codec, plan.video.fps, plan.video.layers.len()), (VideoCodec::Vp9, 15, 2));
     assert_eq!(plan.video.key_frame_every, Duration::from_secs(10));
     assert_eq!((plan.network.up.loss, plan.network.peers, plan.network.outages.len()), (0.05, Some(1), 2));
