@@ -39,6 +39,9 @@ pub struct Player {
     over: bool,
 }
 
+/// Takes what comes on a WebSocket.
+pub type Listener = Box<dyn FnMut(signaling::Event) + Send>;
+
 /// What a player needs of its thread.
 #[derive(Clone)]
 pub struct Setting {
@@ -51,7 +54,7 @@ pub struct Setting {
     /// Under what.
     pub token: Token,
     /// Makes what the WebSocket of a session calls with what comes.
-    pub listen: Arc<dyn Fn(u64) -> Box<dyn FnMut(signaling::Event) + Send> + Send + Sync>,
+    pub listen: Arc<dyn Fn(u64) -> Listener + Send + Sync>,
 }
 
 impl Player {
