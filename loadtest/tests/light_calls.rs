@@ -48,6 +48,21 @@ async fn what_is_outside_the_sample_is_counted_and_not_opened() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_nothing_receives_all_the_same() {
+    let peers = call(3, 3, |spec| {
+        if spec.index > 0 {
+            (spec.microphone, spec.camera) = (None, None);
+        }
+    });
+    let peers = peers.await;
+    assert!(peers[0].streams.is_empty(), "nobody else sends");
+    for peer in &peers[1..] {
+        assert_eq!((peer.failure.as_str(), peer.summary.loss, peer.summary.decrypt_failures), ("", 0.0, 0));
+        assert!(peer.streams.len() == 2 && peer.summary.frames_checked > 100, "{}", peer.summary.frames_checked);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pictures_survive_the_loss_of_a_packet_in_twenty_both_ways() {
     let run_start = Moment::now();
     let lossy = Impairment { loss: 0.05, delay_ms: 10.0, ..Impairment::default() };
