@@ -54,6 +54,8 @@ struct Loop {
     timers: BinaryHeap<Reverse<(Moment, usize)>>,
     /// Sockets that had more than was taken.
     unread: Vec<usize>,
+    /// Whether there was more to listen to than there was time for.
+    unheard: bool,
     batch: Batch,
 }
 
@@ -82,6 +84,7 @@ impl Thread {
                 scheduled: Vec::new(),
                 timers: BinaryHeap::new(),
                 unread: Vec::new(),
+                unheard: false,
                 batch: Batch::new(),
             };
             worker.run();
@@ -113,7 +116,8 @@ impl Loop {
     fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS);
         loop {
-            let wait = if self.unread.is_empty() { self.wait() } else { Some(Duration::ZERO) };
+            let idle = self.unread.is_empty() && !self.unheard;
+            let wait = if idle { self.wait() } else { Some(Duration::ZERO) };
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return, // the players' seats tell it
                 _ => {}
@@ -121,7 +125,7 @@ impl Loop {
             for place in std::mem::take(&mut self.unread) {
                 self.receive(place);
             }
-            let mut woken = false;
+            let mut woken = self.unheard;
             for event in &events {
                 match event.token() {
                     WAKER => woken = true,
@@ -148,8 +152,11 @@ impl Loop {
         self.schedule(place);
     }
 
-    /// Returns whether to go on.
+    /// Listens for a while, so that signatures, of which a large call checks thousands when it begins, do not hold up
+    /// its media. Returns whether to go on.
     fn take_inputs(&mut self) -> bool {
+        let until = Moment::now() + LISTENING;
+        self.unheard = false;
         while let Ok(input) = self.inputs.try_recv() {
             match input {
                 Input::Play(seat, runtime) => self.play(*seat, &runtime),
@@ -166,6 +173,10 @@ impl Loop {
                     }
                 }
                 Input::Stop => return false,
+            }
+            if Moment::now() >= until {
+                self.unheard = true;
+                break;
             }
         }
         true
@@ -236,5 +247,7 @@ fn anchor() -> Anchor {
 }
 
 const WAKER: Token = Token(usize::MAX);
+/// Of one turn: a tenth of the time between two packets of a voice.
+const LISTENING: Duration = Duration::from_millis(2);
 /// Sockets told of at once; more wait for the next turn.
 const EVENTS: usize = 1024;
