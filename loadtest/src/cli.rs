@@ -277,7 +277,7 @@ struct MediaFlags {
     /// Frames per second, 15 to 60 [default: 30]
     #[arg(long, global = true, value_name = "FRAMES")]
     fps: Option<u32>,
-    /// Lines and bits per second of the picture [default: 360p@500k]
+    /// Lines and bits per second of the picture; 360p@500k by default
     #[arg(long, global = true, value_name = "LINES@BITRATE", value_parser = layer)]
     video: Option<Layer>,
     /// The same of simulcast encodings, from the smallest, such as 180p@150k,360p@500k,720p@1.7m

@@ -111,6 +111,7 @@ impl<'a> Conductor<'a> {
         let began = Moment::now();
         let before = Sample { at: began, relay: carrier.usage().ok().flatten(), ..machine.sample() };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = run.threads.map_or(cores, |threads| threads.min(cores));
         let thresholds = thresholds(&run.plan.fail_if)?;
         let mut conductor = Self {
             run,
