@@ -1,4 +1,5 @@
 //! What is made of a report, held against made-up runs: its JSON against the schema, its page, its summary, a comparison.
+#![allow(clippy::unwrap_used)] // of what these tests made themselves
 
 use serde_json::Value;
 use sotto_loadtest::plan::{Bursts, EngineKind, Plan};

@@ -166,7 +166,7 @@ impl AsFd for Socket {
 }
 
 impl Batch {
-    /// Memory for [`MESSAGES`] messages of the greatest size.
+    /// Memory for `MESSAGES` messages of the greatest size.
     pub fn new() -> Self {
         let slot = || Slot { control: Control([0; CONTROL_BYTES]), length: 0, segment: 0, arrived: 0 };
         Self {
