@@ -152,7 +152,9 @@ impl Dtls {
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Moment> {
-        self.endpoint.poll_timeout(&PEER).map(|instant| self.anchor.moment_of(instant))
+        // Nothing is repeated of its own accord once it is done; asking costs a look-up for each packet.
+        let next = if self.connected { None } else { self.endpoint.poll_timeout(&PEER) };
+        next.map(|instant| self.anchor.moment_of(instant))
     }
 
     /// Tells the relay that this is over.
