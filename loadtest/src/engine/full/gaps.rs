@@ -18,8 +18,6 @@ pub struct Gaps {
 struct Missing {
     index: u64,
     since: Moment,
-    /// Transport-wide number of the packet that showed the gap.
-    shown_by: Option<u16>,
     asked: Option<Moment>,
     tries: u8,
 }
@@ -32,23 +30,24 @@ impl Default for Gaps {
 }
 
 impl Gaps {
-    /// Notes a packet of the stream itself; says whether it is a retransmission on the same SSRC. `transport` is its
-    /// transport-wide sequence number: one that was sent again has a later one than the packets behind it.
-    pub fn receive(&mut self, now: Moment, sequence: u16, transport: Option<u16>) -> bool {
+    /// Notes a packet of the stream itself; says whether it is a repair: one that was asked for before it came. Sound
+    /// is repeated as the same bytes, so what comes late by itself after that cannot be told from it.
+    pub fn receive(&mut self, now: Moment, sequence: u16) -> bool {
         let Some(highest) = self.highest else {
             self.highest = Some(u64::from(sequence) + WRAP); // those before the first have room below
             return false;
         };
         let index = unwrap(highest, sequence);
         if index <= highest {
-            return self.late(now, index, transport);
+            self.found(now, index);
+            return self.asked.contains(&index);
         }
         self.highest = Some(index);
         if index - highest > SPAN {
             self.missing.clear(); // the sender began anew, or was away for so long that nobody keeps the packets
             return false;
         }
-        let missing = |index| Missing { index, since: now, shown_by: transport, asked: None, tries: 0 };
+        let missing = |index| Missing { index, since: now, asked: None, tries: 0 };
         self.missing.extend((highest + 1..index).map(missing));
         let excess = self.missing.len().saturating_sub(SPAN as usize);
         self.missing.drain(..excess);
@@ -89,25 +88,12 @@ impl Gaps {
         wanted
     }
 
-    fn late(&mut self, now: Moment, index: u64, transport: Option<u16>) -> bool {
-        let shown_by = self.found(now, index);
-        if !self.asked.contains(&index) {
-            return false;
-        }
-        match (shown_by, transport) {
-            // Overtaken on the way: numbered before the packet that overtook it.
-            (Some(shown_by), Some(transport)) => (transport.wrapping_sub(shown_by) as i16) > 0,
-            _ => true,
-        }
-    }
-
-    fn found(&mut self, now: Moment, index: u64) -> Option<u16> {
-        let place = self.missing.binary_search_by_key(&index, |missing| missing.index).ok()?;
-        let missing = self.missing.remove(place)?;
+    fn found(&mut self, now: Moment, index: u64) {
+        let Ok(place) = self.missing.binary_search_by_key(&index, |missing| missing.index) else { return };
+        let missing = self.missing.remove(place).expect("it was found there");
         if let (1, Some(asked)) = (missing.tries, missing.asked) {
             self.round_trip = (self.round_trip * 7 + now.since(asked)) / 8; // asked once: the answer is to that
         }
-        missing.shown_by
     }
 
     fn retry(&self) -> Duration {
@@ -147,8 +133,8 @@ mod tests {
     #[test]
     fn a_missing_packet_is_asked_for_after_reordering_had_its_time_and_again_after_a_round_trip() {
         let mut gaps = Gaps::default();
-        gaps.receive(at(0), 65_534, None);
-        gaps.receive(at(1), 1, None);
+        gaps.receive(at(0), 65_534);
+        gaps.receive(at(1), 1);
         assert!(gaps.poll(at(5)).is_empty());
         assert_eq!(gaps.deadline(), Some(at(11)));
         assert_eq!(gaps.poll(at(11)), [65_535, 0]);
@@ -161,8 +147,8 @@ mod tests {
     #[test]
     fn a_packet_that_never_comes_is_given_up() {
         let (mut gaps, mut asked) = (Gaps::default(), 0);
-        gaps.receive(at(0), 1, None);
-        gaps.receive(at(0), 3, None);
+        gaps.receive(at(0), 1);
+        gaps.receive(at(0), 3);
         while let Some(deadline) = gaps.deadline() {
             asked += gaps.poll(deadline).len();
         }
@@ -172,40 +158,29 @@ mod tests {
     #[test]
     fn a_reordered_packet_is_no_repair() {
         let mut gaps = Gaps::default();
-        gaps.receive(at(0), 1, None);
-        gaps.receive(at(1), 3, None);
-        assert!(!gaps.receive(at(5), 2, None));
+        gaps.receive(at(0), 1);
+        gaps.receive(at(1), 3);
+        assert!(!gaps.receive(at(5), 2));
         assert_eq!(gaps.deadline(), None);
     }
 
     #[test]
     fn a_packet_on_the_same_ssrc_is_a_repair_if_it_was_asked_for() {
         let mut gaps = Gaps::default();
-        gaps.receive(at(0), 1, None);
-        gaps.receive(at(1), 3, None);
+        gaps.receive(at(0), 1);
+        gaps.receive(at(1), 3);
         assert_eq!(gaps.poll(at(20)), [2]);
-        assert!(gaps.receive(at(40), 2, None));
-        assert!(gaps.receive(at(41), 2, None), "also where it comes a second time");
-    }
-
-    #[test]
-    fn a_packet_that_was_asked_for_and_then_came_the_slow_way_is_no_repair() {
-        let mut gaps = Gaps::default();
-        gaps.receive(at(0), 1, Some(65_534));
-        gaps.receive(at(1), 3, Some(0));
-        gaps.receive(at(1), 5, Some(2));
-        assert_eq!(gaps.poll(at(20)), [2, 4]);
-        assert!(!gaps.receive(at(40), 2, Some(65_535)), "numbered before the one that overtook it");
-        assert!(gaps.receive(at(40), 4, Some(9)));
+        assert!(gaps.receive(at(40), 2));
+        assert!(gaps.receive(at(41), 2), "also where it comes a second time");
     }
 
     #[test]
     fn an_answer_tells_the_round_trip() {
         let mut gaps = Gaps::default();
-        gaps.receive(at(0), 0, None);
+        gaps.receive(at(0), 0);
         for turn in 1..60 {
             let (now, sequence) = (at(1_000 * u64::from(turn)), turn * 2);
-            gaps.receive(now, sequence, None);
+            gaps.receive(now, sequence);
             assert_eq!(gaps.poll(now + REORDER), [sequence - 1]);
             gaps.repair(now + REORDER + Duration::from_millis(200), sequence - 1);
         }

@@ -41,7 +41,6 @@ struct Identifiers {
     mid: Option<u8>,
     rid: Option<u8>,
     repaired_rid: Option<u8>,
-    transport: Option<u8>,
 }
 
 /// The one behind all others: ends the way of RTP that the participant already has.
@@ -66,10 +65,8 @@ impl Tap {
         let mut payload = packet.payload.clone();
         let (slot, sequence, repaired) = match source {
             Source::Media { slot } => {
-                let transport = self.ids.transport.and_then(|id| packet.header.get_extension(id));
-                let transport = transport.filter(|bytes| bytes.len() == 2).map(|mut bytes| bytes.get_u16());
                 let gaps = self.gaps.entry(ssrc).or_default();
-                (slot, sequence_number, gaps.receive(at, sequence_number, transport))
+                (slot, sequence_number, gaps.receive(at, sequence_number))
             }
             // An empty one probes the path (RFC 4588, section 4, says nothing of it).
             Source::Repair { .. } if payload.len() <= 2 => return,
@@ -122,7 +119,6 @@ impl Tap {
                 MID => self.ids.mid = id,
                 RID => self.ids.rid = id,
                 REPAIRED_RID => self.ids.repaired_rid = id,
-                TRANSPORT => self.ids.transport = id,
                 _ => {}
             }
         }
@@ -249,5 +245,3 @@ pub const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 pub const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 /// See [`MID`].
 pub const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
-/// Transport-wide sequence numbers.
-const TRANSPORT: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
