@@ -37,6 +37,8 @@ pub struct Inbound {
     paused: bool,
     layer: Option<u8>,
     first_frame: Option<Moment>,
+    /// RTP timestamp of the first frame that was opened.
+    opened_from: Option<u32>,
     first_key_frame: Option<Moment>,
     plain: Vec<u8>,
     tally: Tally,
@@ -64,6 +66,7 @@ impl Inbound {
             paused: false,
             layer: None,
             first_frame: None,
+            opened_from: None,
             first_key_frame: None,
             plain: Vec::new(),
             tally: Tally::default(),
@@ -207,10 +210,11 @@ impl Inbound {
         let now = packet.arrived;
         self.count_frame(now, packet.timestamp);
         if let Err(refusal) = open(packet.codec, sealed, &mut self.plain) {
-            self.refuse(refusal);
+            self.refuse(refusal, packet.timestamp);
             return Examined { usable: false, key: Some(key), stamp: None };
         }
         self.first_frame.get_or_insert(now);
+        self.opened_from.get_or_insert(packet.timestamp);
         if key {
             self.first_key_frame.get_or_insert(now);
         }
@@ -233,9 +237,10 @@ impl Inbound {
         stamp
     }
 
-    /// A newcomer is not to read what came before it, and so is not sent keys for it.
-    fn refuse(&mut self, refusal: Refusal) {
-        if self.first_frame.is_none() && matches!(refusal, Refusal::Key | Refusal::Unknown) {
+    /// A newcomer is not to read what came before it, and so is not sent keys for it; repaired, that may come late.
+    fn refuse(&mut self, refusal: Refusal, timestamp: u32) {
+        let before = self.opened_from.is_none_or(|first| (timestamp.wrapping_sub(first) as i32) < 0);
+        if before && matches!(refusal, Refusal::Key | Refusal::Unknown) {
             self.tally.frames_unkeyed += 1;
         } else {
             self.tally.decrypt_failures += 1;
