@@ -17,6 +17,7 @@ use crate::e2ee::{Link, LinkError};
 use crate::engine::full::play::Full;
 use crate::engine::light::Light;
 use crate::fleet::{Engine, Fleet, FleetError, PeerNetwork, RelayAddress};
+use crate::media::voice::Voice;
 use crate::participant::{Order, PeerId, Spec, Update};
 use crate::plan::{EngineKind, PlanError};
 use crate::process::{Process, ProcessError, UdpDrops};
@@ -107,6 +108,9 @@ impl<'a> Conductor<'a> {
     async fn new(run: &'a Run, carrier: Carrier, progress: Progress) -> Result<Self, ConductError> {
         let relay = RelayAddress { url: carrier.url().signaling(), host_name: carrier.url().host_name().to_owned() };
         let (fleet, updates) = Fleet::with_engine(engine(run)?, relay);
+        if run.plan.audio.on {
+            Voice::prepare(&run.plan.audio, run.plan.participants);
+        }
         let mut machine = Machine { own: Process::own()?, drops: UdpDrops::default() };
         let began = Moment::now();
         let before = Sample { at: began, relay: carrier.usage().ok().flatten(), ..machine.sample() };

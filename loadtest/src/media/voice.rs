@@ -80,6 +80,13 @@ impl Voice {
         Some(voice)
     }
 
+    /// Encodes the voices of calls of so many before anyone needs one: done while media flows, it would hold it up.
+    pub fn prepare(audio: &Audio, participants: usize) {
+        for index in 0..participants.min(usize::from(VARIANTS)) {
+            Self::of(Recipe::new(audio, index as u32));
+        }
+    }
+
     /// Packets of the loop.
     pub fn packets(&self) -> u16 {
         self.packets.len() as u16
