@@ -52,7 +52,7 @@ for (const engine of ['full', 'light']) {
     const voices = (await ana.run('remotes')).filter(remote => remote.source === 'microphone');
     assert.equal(voices.length, 4, 'every peer is heard');
     for (const voice of voices) assert.ok(voice.energy > 0, 'its sound has energy');
-    await ana.page.screenshot({ path: `out/loadtest-${engine}.png` });
+    await ana.page.screenshot({ path: `out/loadtest-${engine}.png`, fullPage: true });
     assert.equal(await tester.code, 0, tester.output);
     await ana.close();
 
