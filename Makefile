@@ -21,7 +21,7 @@ bench:
 loadtest:
 	@scripts/install.sh build
 	@cargo build --release --workspace --bins
-	@cargo run --release --quiet -p sotto-loadtest -- meeting --spawn --participants 8 --duration 20s \
+	@"$${CARGO_TARGET_DIR:-target}/release/sotto-loadtest" meeting --spawn --participants 8 --duration 20s \
 		--fail-if 'decrypt_failures>0' 'loss>0' \
 		--json target/loadtest/report.json --html target/loadtest/report.html $(ARGS)
 
