@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sotto_signaling::media::{self, Media, MediaCall, MediaError, MediaEvent, Negotiated, PublishedMid};
+use sotto_signaling::media::{self, Media, MediaCall, MediaError, MediaEvent, Negotiated, PublishedMid, TunnelLeg};
 use tokio::sync::mpsc;
 
 use crate::relay::command::{CallKey, Command, Event, ParticipantKey, Source};
-use crate::sdp::{Direction, Negotiation};
+use crate::sdp::{Direction, Negotiation, candidates, fresh_ice};
 use crate::session::{Kind, Mid};
 use crate::worker::Handle;
 
@@ -195,6 +195,28 @@ impl MediaCall for Carried {
         }
         self.tell(Command::Leave { call: self.call, participant: seat.key });
     }
+
+    fn tunnel(
+        &mut self,
+        participant: media::ParticipantKey,
+        other: media::ParticipantKey,
+    ) -> Result<TunnelLeg, MediaError> {
+        let home = &self.carrier.homes[self.home];
+        let ice = fresh_ice(&mut rand::rng(), None);
+        let leg = TunnelLeg {
+            ufrag: ice.local_ufrag.to_string(),
+            pwd: ice.local_pwd.clone(),
+            candidates: candidates(&home.addresses),
+        };
+        let (participant, other) = (leg_key(participant), leg_key(other));
+        let command = Command::Tunnel { call: self.call, participant, other, ice };
+        home.worker.send(command).map_err(|_| MediaError::Unavailable)?;
+        Ok(leg)
+    }
+
+    fn end_tunnel(&mut self, participant: media::ParticipantKey) {
+        self.tell(Command::EndTunnel { call: self.call, participant: leg_key(participant) });
+    }
 }
 
 impl Carried {
@@ -209,6 +231,12 @@ impl Drop for Carried {
         self.tell(Command::Close { call: self.call });
         self.carrier.routes().remove(&self.call);
     }
+}
+
+/// Legs are named by signaling's own numbers, which never change in a call: a participant that uses a tunnel may have no
+/// session, and a new one each time it comes back to forwarding.
+fn leg_key(participant: media::ParticipantKey) -> ParticipantKey {
+    ParticipantKey(participant.0)
 }
 
 fn line(line: crate::sdp::Line) -> media::Line {

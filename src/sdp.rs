@@ -212,23 +212,10 @@ impl Negotiation {
 
     /// The credentials for an offer with this ufrag: the same as before, or new ones when it restarts ICE.
     fn ice_for(&mut self, remote_ufrag: &str) -> IceParameters {
-        if self.ice.as_ref().is_none_or(|ice| ice.remote_ufrag != remote_ufrag) {
-            let ufrag = self.ice_characters(UFRAG_LEN);
-            self.ice = Some(IceParameters {
-                local_ufrag: ArrayString::from(&ufrag).expect("eight characters fit eight bytes"),
-                local_pwd: self.ice_characters(PASSWORD_LEN),
-                remote_ufrag: remote_ufrag.to_owned(),
-            });
+        if self.ice.as_ref().is_none_or(|ice| ice.remote_ufrag.as_deref() != Some(remote_ufrag)) {
+            self.ice = Some(fresh_ice(&mut self.random, Some(remote_ufrag.to_owned())));
         }
         self.ice.clone().expect("set above")
-    }
-
-    fn ice_characters(&mut self, count: usize) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(String::with_capacity(count));
-        for _ in 0..count {
-            text.push(char::from(ICE_CHARACTERS[usize::from(self.random.random::<u8>() % 64)]));
-        }
-        text
     }
 
     /// Forgets slots whose m-line is gone, and gives each new receiving m-line its SSRCs and its place in a pair.
@@ -258,6 +245,29 @@ impl Negotiation {
             }
         }
     }
+}
+
+/// New credentials for the relay's end, beside the other end's ufrag where that is known.
+pub fn fresh_ice(random: &mut impl Rng, remote_ufrag: Option<String>) -> IceParameters {
+    let ufrag = ice_characters(random, UFRAG_LEN);
+    IceParameters {
+        local_ufrag: ArrayString::from(&ufrag).expect("eight characters fit eight bytes"),
+        local_pwd: ice_characters(random, PASSWORD_LEN),
+        remote_ufrag,
+    }
+}
+
+fn ice_characters(random: &mut impl Rng, count: usize) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(count));
+    for _ in 0..count {
+        text.push(char::from(ICE_CHARACTERS[usize::from(random.random::<u8>() % 64)]));
+    }
+    text
+}
+
+/// The relay's addresses as values of `a=candidate` (RFC 8839, section 5.1), earlier ones preferred.
+pub fn candidates(addresses: &[SocketAddr]) -> Vec<String> {
+    answer::candidates(addresses).map(|candidate| candidate.to_string()).collect()
 }
 
 /// One numbering for the bundle: the first m-line that has an extension gives it its id. An id that another extension

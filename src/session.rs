@@ -44,8 +44,10 @@ pub struct IceParameters {
     pub local_ufrag: ArrayString<8>,
     /// The relay's password: the key of the checks that it receives.
     pub local_pwd: Zeroizing<String>,
-    /// The participant's ufrag, which must stand behind the colon in USERNAME. Changes with an ICE restart.
-    pub remote_ufrag: String,
+    /// The participant's ufrag, which must stand behind the colon in USERNAME. Changes with an ICE restart. `None` where
+    /// the relay was not told it: RFC 8445, section 7.3 has the responder check its own half only, and the password
+    /// authenticates.
+    pub remote_ufrag: Option<String>,
 }
 
 /// An m-line on which a participant sends.

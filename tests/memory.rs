@@ -27,7 +27,7 @@ fn a_hundred_thousand_unauthenticated_checks_allocate_nothing() {
     let mut ice = IceLite::new(&IceParameters {
         local_ufrag: ArrayString::from("aaaaaaaa").unwrap(),
         local_pwd: Zeroizing::new("the password of the relay".to_owned()),
-        remote_ufrag: "remote".to_owned(),
+        remote_ufrag: Some("remote".to_owned()),
     });
     let forged =
         [check("aaaaaaaa:remote", "guessed"), check("aaaaaaaa:guessed", "guessed"), vec![0; 60], vec![1; 1400]];

@@ -1,6 +1,7 @@
 //! What signaling needs of the media plane, as a trait: the relay implements it, tests stand in for it.
 
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 /// A participant within one call: a counter that never leaves the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,8 +19,24 @@ pub trait MediaCall: Send {
     fn negotiate(&mut self, participant: ParticipantKey, offer: &str) -> Result<Negotiated, MediaError>;
     /// Points the receiver's slot at a publication that it has acknowledged, or at nothing.
     fn bind(&mut self, receiver: ParticipantKey, slot: &str, source: Option<PublishedMid>);
-    /// Removes a participant with all that it sends and receives.
+    /// Removes a participant with all that it sends and receives; its leg of a tunnel stays.
     fn leave(&mut self, participant: ParticipantKey);
+    /// Makes the participant's leg of a tunnel to another one, or gives the leg new credentials (an ICE restart).
+    /// Datagrams pass once both have a leg to each other; a call has one tunnel, and a leg to somebody else ends it.
+    fn tunnel(&mut self, participant: ParticipantKey, other: ParticipantKey) -> Result<TunnelLeg, MediaError>;
+    /// Takes the participant's leg away, where it has one.
+    fn end_tunnel(&mut self, participant: ParticipantKey);
+}
+
+/// The relay's end of one leg of a tunnel: what a client puts in the place of the other client's ICE lines. There is
+/// nothing else to tell: the relay is no party to what passes.
+pub struct TunnelLeg {
+    /// The relay's ufrag on this leg (RFC 8445, section 5.3).
+    pub ufrag: String,
+    /// Its password.
+    pub pwd: Zeroizing<String>,
+    /// Values of `a=candidate` (RFC 8839, section 5.1), preferred first.
+    pub candidates: Vec<String>,
 }
 
 /// A publication: a sending m-line of a participant.

@@ -33,6 +33,7 @@ impl Core for Recorder {
                 let reason = Disconnect::Closed;
                 out.events.push(Event::Disconnected { call, participant, reason });
             }
+            Command::Tunnel { .. } | Command::EndTunnel { .. } => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the control plane asks of a worker, and what a worker tells it: plain values over bounded channels.
 
-use crate::session::{Mid, Session};
+use crate::session::{IceParameters, Mid, Session};
 
 /// A call on this node: a counter that the control plane hands out, unrelated to the call id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +44,26 @@ pub enum Command {
         /// The call.
         call: CallKey,
         /// The participant.
+        participant: ParticipantKey,
+    },
+    /// Makes a participant's leg of the call's tunnel, or gives it new credentials. Independent of what the participant
+    /// has negotiated: whoever uses a tunnel need not have any session. Datagrams pass while both have a leg to each
+    /// other; a leg to somebody else ends the tunnel that was.
+    Tunnel {
+        /// The call.
+        call: CallKey,
+        /// Whose leg.
+        participant: ParticipantKey,
+        /// Who is at the other end.
+        other: ParticipantKey,
+        /// Credentials of the relay's end.
+        ice: IceParameters,
+    },
+    /// Takes a participant's leg of the tunnel away.
+    EndTunnel {
+        /// The call.
+        call: CallKey,
+        /// Whose leg.
         participant: ParticipantKey,
     },
     /// Ends a call.

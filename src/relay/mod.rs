@@ -148,6 +148,7 @@ impl Relay {
             Command::Leave { call, participant } => {
                 self.run_key(call, now, out, |call, context| call.leave(participant, context));
             }
+            Command::Tunnel { .. } | Command::EndTunnel { .. } => {}
         }
     }
 

@@ -90,14 +90,20 @@ pub(super) fn live(line: &LiveLine, ids: ExtensionIds, slot: Option<&SlotState>)
 
 /// Adds the relay's host candidates; in a bundle they stand in the m-line that holds the transport.
 pub(super) fn add_candidates(media: &mut Media, addresses: &[SocketAddr]) {
-    for (index, address) in addresses.iter().enumerate() {
+    for candidate in candidates(addresses) {
+        media.add_attribute(candidate);
+    }
+    media.add_attribute_from_str("end-of-candidates");
+}
+
+/// A host candidate for each address.
+pub(super) fn candidates(addresses: &[SocketAddr]) -> impl Iterator<Item = Candidate> {
+    addresses.iter().enumerate().map(|(index, address)| {
         // RFC 8445, section 5.1.2.1: type preference 126 for a host, earlier addresses first, component 1.
         let priority = (126 << 24) + ((65_535 - index as u64) << 8) + 255;
         let ip = CandidateAddress::IpAddr(address.ip());
-        let host = CandidateType::Host;
-        media.add_attribute(Candidate::new(index + 1, 1, "udp", priority, ip, address.port(), host));
-    }
-    media.add_attribute_from_str("end-of-candidates");
+        Candidate::new(index + 1, 1, "udp", priority, ip, address.port(), CandidateType::Host)
+    })
 }
 
 fn describe_slot(media: &mut Media, slot: &SlotState) {

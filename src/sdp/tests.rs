@@ -200,9 +200,13 @@ fn credentials_change_with_an_ice_restart_and_only_then() {
     let first = negotiation.answer(SIMULCAST[0]).unwrap().session.ice;
     let same = negotiation.answer(SIMULCAST[0]).unwrap().session.ice;
     assert!(first.local_ufrag == same.local_ufrag && first.local_pwd == same.local_pwd);
-    let restart = SIMULCAST[0].replace(&first.remote_ufrag, "Zz99");
+    let restart = SIMULCAST[0].replace(first.remote_ufrag.as_deref().unwrap(), "Zz99");
     let new = negotiation.answer(&restart).unwrap().session.ice;
-    assert!(new.local_ufrag != first.local_ufrag && new.local_pwd != first.local_pwd && new.remote_ufrag == "Zz99");
+    assert!(
+        new.local_ufrag != first.local_ufrag
+            && new.local_pwd != first.local_pwd
+            && new.remote_ufrag.as_deref() == Some("Zz99")
+    );
     assert!(first.local_pwd.len() == PASSWORD_LEN && first.local_ufrag.len() == UFRAG_LEN);
 }
 

@@ -171,7 +171,7 @@ pub fn ufrag_of(datagram: &[u8]) -> Option<&[u8]> {
 
 struct Credentials {
     local_ufrag: ArrayString<8>,
-    remote_ufrag: String,
+    remote_ufrag: Option<String>,
     key: hmac::Key,
 }
 
@@ -186,7 +186,8 @@ impl Credentials {
 
     fn names(&self, username: &[u8]) -> bool {
         let ours = self.local_ufrag.as_bytes();
-        username.strip_prefix(ours).and_then(|rest| rest.strip_prefix(b":")) == Some(self.remote_ufrag.as_bytes())
+        let theirs = username.strip_prefix(ours).and_then(|rest| rest.strip_prefix(b":"));
+        theirs.is_some_and(|theirs| self.remote_ufrag.as_ref().is_none_or(|known| known.as_bytes() == theirs))
     }
 }
 

@@ -184,7 +184,7 @@ impl Client {
         IceParameters {
             local_ufrag: ArrayString::from(&format!("u{generation}{:06}", self.key)).unwrap(),
             local_pwd: Zeroizing::new(format!("password-{generation}-of-participant-{}", self.key)),
-            remote_ufrag: format!("them{generation}"),
+            remote_ufrag: Some(format!("them{generation}")),
         }
     }
 
@@ -271,7 +271,7 @@ impl Client {
     pub fn check_of(&self, generation: u64, nominates: bool) -> Vec<u8> {
         let ice = self.ice(generation);
         let mut message = Message::builder_request(BINDING, MessageWriteVec::new());
-        let name = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
+        let name = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag.as_deref().unwrap_or("any"));
         message.add_attribute(&Username::new(&name).unwrap()).unwrap();
         message.add_attribute(&RawAttribute::new(AttributeType::new(0x802a), &[7; 8])).unwrap();
         if nominates {

@@ -9,6 +9,7 @@ use sotto_signaling::call_log::{BoxFuture, CallLog, EndedCall, TransparencyError
 use sotto_signaling::limits::Limits;
 use sotto_signaling::media::{
     Direction, Kind, Line, Media, MediaCall, MediaError, MediaEvent, Negotiated, ParticipantKey, PublishedMid,
+    TunnelLeg,
 };
 use sotto_signaling::{Server, Services, listener};
 use tokio::net::TcpListener;
@@ -54,6 +55,16 @@ impl MediaCall for FakeCall {
 
     fn leave(&mut self, _: ParticipantKey) {
         self.0.said.lock().unwrap().push("leave".into());
+    }
+
+    fn tunnel(&mut self, _: ParticipantKey, _: ParticipantKey) -> Result<TunnelLeg, MediaError> {
+        self.0.said.lock().unwrap().push("tunnel".into());
+        let candidates = vec!["1 1 udp 2130706431 192.0.2.1 3478 typ host".into()];
+        Ok(TunnelLeg { ufrag: "relayuf1".into(), pwd: String::from("relaypassword0123456789a").into(), candidates })
+    }
+
+    fn end_tunnel(&mut self, _: ParticipantKey) {
+        self.0.said.lock().unwrap().push("end tunnel".into());
     }
 }
 

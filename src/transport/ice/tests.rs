@@ -269,7 +269,7 @@ fn parameters(ufrag: &str) -> IceParameters {
     IceParameters {
         local_ufrag: ArrayString::from(ufrag).unwrap(),
         local_pwd: Zeroizing::new(format!("password-{ufrag}")),
-        remote_ufrag: "remote".to_owned(),
+        remote_ufrag: Some("remote".to_owned()),
     }
 }
 
