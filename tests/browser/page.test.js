@@ -285,6 +285,61 @@ test('what changes around a call is shown, survived or explained', async () => {
   await leave([ben]);
 });
 
+test("a picture that comes by another way takes the old one's place without a blank between them, in both browsers", async () => {
+  for (const browser of [chromium, firefox]) {
+    const page = await browser.newPage();
+    await page.goto(HTTP);
+    const { waiting, swap, pictures, after } = await page.evaluate(async () => {
+      const { Tile } = await import('/page/tile.js');
+      const camera = colour => {
+        const canvas = Object.assign(document.createElement('canvas'), { width: 320, height: 180 });
+        const context = canvas.getContext('2d');
+        const start = () => setInterval(() => {
+          context.fillStyle = colour;
+          context.fillRect(0, 0, 320, 180);
+        }, 33);
+        return { start, track: canvas.captureStream(30).getVideoTracks()[0] };
+      };
+      const tile = new Tile({ id: 'a', name: 'Ana', source: 'camera', self: false });
+      document.body.append(tile.element);
+      tile.place({ x: 0, y: 0, width: 320, height: 180 });
+      const look = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+      /** The colour of what is on top: the last picture in the document, if the tile is lit at all. */
+      const seen = () => {
+        look.clearRect(0, 0, 1, 1);
+        if ('lit' in tile.element.dataset) look.drawImage([...tile.element.querySelectorAll('video')].at(-1), 0, 0, 1, 1);
+        const [red, , blue, there] = look.getImageData(0, 0, 1, 1).data;
+        return there < 128 ? 'blank' : red > 128 ? 'red' : blue > 128 ? 'blue' : 'black';
+      };
+      const watch = async (frames, end) => {
+        const samples = new Set();
+        for (let n = 0; n < frames && !samples.has(end); n += 1) {
+          await new Promise(requestAnimationFrame);
+          samples.add(seen());
+        }
+        return [...samples];
+      };
+      const [red, blue] = [camera('#ff0000'), camera('#0000ff')];
+      red.start();
+      tile.showVideo(red.track);
+      await watch(600, 'red');
+      tile.showVideo(blue.track); // of which nothing has come yet
+      const waiting = await watch(30);
+      blue.start();
+      const swap = await watch(600, 'blue');
+      const pictures = tile.element.querySelectorAll('video').length;
+      tile.showVideo(null);
+      return { waiting, swap, pictures, after: seen() };
+    });
+    assert.deepEqual(waiting, ['red'], 'the old picture stays until there is a new one');
+    assert.equal(swap.at(-1), 'blue');
+    assert.deepEqual(swap.filter(colour => colour !== 'red' && colour !== 'blue'), []);
+    assert.equal(pictures, 1, 'the old one is gone');
+    assert.equal(after, 'blank');
+    await page.close();
+  }
+});
+
 test('a relay that goes away is waited for, with every icon in its place', async () => {
   const [ana, ben] = await Promise.all([open(), open()]);
   await enter(ben, await start(ana, 'Ana'), 'Ben');

@@ -1,4 +1,5 @@
-// One person, or one shared screen, on the stage. Until an authenticated picture is there, a quiet face stands in.
+// One person, or one shared screen, on the stage. Until an authenticated picture is there, a quiet face stands in; when
+// the picture comes by another way, the old one stays until the new one has shown its first frame.
 
 import { el, text, within } from './view.js';
 
@@ -22,7 +23,8 @@ export function colourOf(name) {
 export class Tile {
   /** @type {HTMLElement} */ element;
   /** @type {MediaStreamTrack | null} */ #video = null;
-  #picture;
+  /** What is seen. @type {HTMLVideoElement} */ #picture;
+  /** What waits behind it for its first frame. @type {HTMLVideoElement | null} */ #next = null;
   #sound;
 
   /** @param {{id: string, name: string, source: 'camera' | 'screen', self: boolean}} of */
@@ -37,10 +39,7 @@ export class Tile {
     else dataset.screenOf = id;
     if (self) dataset.self = '';
     this.rename(name, self);
-    this.#picture.addEventListener('resize', () => {
-      const { videoWidth, videoHeight } = this.#picture;
-      dataset.upright = String(videoHeight > videoWidth);
-    });
+    this.#watchShape(this.#picture);
   }
 
   /**
@@ -62,15 +61,20 @@ export class Tile {
   showVideo(track) {
     if (this.#video === track) return;
     this.#video = track;
-    delete this.element.dataset.lit;
-    this.#picture.srcObject = track ? new MediaStream([track]) : null;
-    if (!track) return;
-    const lit = () => {
-      if (this.#video === track) this.element.dataset.lit = '';
+    this.#forget();
+    if (!track) {
+      delete this.element.dataset.lit;
+      this.#picture.srcObject = null;
+      return;
+    }
+    const place = this.element.dataset.lit === undefined ? this.#picture : this.#prepare();
+    place.srcObject = new MediaStream([track]);
+    const shown = () => {
+      if (this.#video === track) this.#swap(place);
     };
-    if ('requestVideoFrameCallback' in this.#picture) this.#picture.requestVideoFrameCallback(lit);
-    else /** @type {HTMLVideoElement} */ (this.#picture).addEventListener('loadeddata', lit, { once: true });
-    void this.#picture.play().catch(() => {});
+    if ('requestVideoFrameCallback' in place) place.requestVideoFrameCallback(shown);
+    else /** @type {HTMLVideoElement} */ (place).addEventListener('loadeddata', shown, { once: true });
+    void place.play().catch(() => {});
   }
 
   /**
@@ -128,8 +132,48 @@ export class Tile {
   }
 
   remove() {
+    this.#forget();
     this.#picture.srcObject = null;
     this.#sound.srcObject = null;
     this.element.remove();
+  }
+
+  /** A second picture behind the one that is seen: a browser presents no frames of what is not laid out. */
+  #prepare() {
+    const next = /** @type {HTMLVideoElement} */ (this.#picture.cloneNode());
+    next.muted = true;
+    this.#watchShape(next);
+    this.#picture.before(next);
+    this.#next = next;
+    return next;
+  }
+
+  /** @param {HTMLVideoElement} place Where the first frame of the newest track is now. */
+  #swap(place) {
+    this.element.dataset.lit = '';
+    if (place === this.#picture) return;
+    this.#picture.srcObject = null;
+    this.#picture.remove();
+    this.#picture = place;
+    this.#next = null;
+    this.#tellShape(place);
+  }
+
+  #forget() {
+    if (!this.#next) return;
+    this.#next.srcObject = null;
+    this.#next.remove();
+    this.#next = null;
+  }
+
+  /** @param {HTMLVideoElement} picture */
+  #watchShape(picture) {
+    picture.addEventListener('resize', () => this.#tellShape(picture));
+  }
+
+  /** @param {HTMLVideoElement} picture */
+  #tellShape(picture) {
+    if (picture !== this.#picture) return;
+    this.element.dataset.upright = String(picture.videoHeight > picture.videoWidth);
   }
 }
