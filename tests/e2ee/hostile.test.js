@@ -20,7 +20,7 @@ async function impostor(world, label, lack) {
     after: (milliseconds, task) => world.clock.after(milliseconds, task),
     emit: (type, detail) => member.emit(type, detail),
   };
-  member.core = new Core(environment, { ...secrets, ...(await lack()) }, identity, label);
+  member.core = new Core(environment, { ...secrets, ...(await lack()) }, { identity, name: label, tunnel: true });
   await world.connect(member);
   await world.pass(1_000);
   return member;

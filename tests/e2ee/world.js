@@ -68,7 +68,7 @@ export class Member {
     this.label = label;
   }
 
-  static async make(world, label, link) {
+  static async make(world, label, link, options = { tunnel: true }) {
     const member = new Member(world, label);
     member.core = await Core.open(
       {
@@ -79,6 +79,7 @@ export class Member {
       },
       link,
       label,
+      options,
     );
     return member;
   }

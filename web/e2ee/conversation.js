@@ -9,23 +9,30 @@ import { agree } from './pairwise.js';
 import { BASE_KEY, LAST_STEP } from './sender-key.js';
 
 /** @typedef {import('./bytes.js').Bytes} Bytes */
+/** @typedef {import('./door.js').Door} Door */
+/** @typedef {import('./door.js').Held} Held */
 /** @typedef {import('./link.js').CallSecrets} CallSecrets */
 /** @typedef {import('./hello.js').Hello} Hello */
+/** @typedef {import('./host-state.js').HostState} HostState */
 /** @typedef {import('./membership.js').Membership} Membership */
 /** @typedef {import('./membership.js').Peer} Peer */
 /** @typedef {import('./sender-key.js').BaseKey} BaseKey */
 /** @typedef {import('./sender-key.js').SenderKeys} SenderKeys */
 /** @typedef {{privateKey: CryptoKey, publicKey: Bytes}} KeyPair */
+/** @typedef {{identity: KeyPair, name: string, tunnel: boolean}} Ourselves `tunnel`: whether we can have one */
+/** @typedef {'forwarded' | 'tunnel'} Path */
 
 /**
  * What a message means, once it held.
  * @typedef {object} Meanings
  * @property {(to: string | undefined, data: string) => void} send to everyone where `to` is absent
  * @property {(hello: Hello) => Peer} meet
- * @property {(peer: Peer) => Promise<void>} ready
+ * @property {(peer: Peer, body: Record<string, unknown>) => Promise<void>} ready
  * @property {(peer: Peer) => void} keyed
  * @property {(peer: Peer, generation: number, step: number) => Promise<void>} acknowledged
  * @property {(peer: Peer, description: unknown) => void} tunnel
+ * @property {(peer: Peer, path: Path) => void} over it no longer needs that path of ours
+ * @property {(from: string, state: unknown) => Promise<void>} hostState
  * @property {(peer: Peer, kind: string, body: any) => void} message
  * @property {(peer: Peer) => Promise<void>} bye
  * @property {(participant: string, why: string) => void} unverified it did not hold, and that must be shown
@@ -54,10 +61,11 @@ export class Connection {
 export class Conversation {
   #crypto;
   #secrets;
+  #ourselves;
   #identity;
-  #name;
   #keys;
   #members;
+  #door;
   #meanings;
   /** @type {Connection | null} */
   connection = null;
@@ -65,19 +73,20 @@ export class Conversation {
   /**
    * @param {Crypto} crypto
    * @param {CallSecrets} secrets
-   * @param {KeyPair} identity
-   * @param {string} name
+   * @param {Ourselves} ourselves
    * @param {SenderKeys} keys
    * @param {Membership} members
+   * @param {Door} door
    * @param {Meanings} meanings
    */
-  constructor(crypto, secrets, identity, name, keys, members, meanings) {
+  constructor(crypto, secrets, ourselves, keys, members, door, meanings) {
     this.#crypto = crypto;
     this.#secrets = secrets;
-    this.#identity = identity;
-    this.#name = name;
+    this.#ourselves = ourselves;
+    this.#identity = ourselves.identity;
     this.#keys = keys;
     this.#members = members;
+    this.#door = door;
     this.#meanings = meanings;
   }
 
@@ -88,10 +97,41 @@ export class Conversation {
   async sendHello(to) {
     if (!this.connection) return;
     const { key, seq, participant } = this.connection;
-    const hello = { identity: this.#identity.publicKey, key: key.publicKey, seq, participant, name: this.#name };
+    const { name } = this.#ourselves;
+    const hello = { identity: this.#identity.publicKey, key: key.publicKey, seq, participant, name };
     const fields = await writeHello(this.#crypto, this.#secrets, this.#identity.privateKey, hello);
     if (to !== undefined) this.connection.greeted.add(to);
     this.#meanings.send(to, writeEnvelope('hello', fields));
+  }
+
+  /**
+   * What to say while we wait outside: a hello of another type, whose key agrees with nobody.
+   * @param {string} participant our id
+   * @param {number} seq
+   * @returns {Promise<string>}
+   */
+  async knock(participant, seq) {
+    const { identity, name } = this.#ourselves;
+    const hello = { identity: identity.publicKey, key: new Uint8Array(32), seq, participant, name };
+    return writeEnvelope('knock', await writeHello(this.#crypto, this.#secrets, identity.privateKey, hello, 'knock'));
+  }
+
+  /** @param {HostState} state */
+  sendHostState(state) {
+    if (this.connection && this.#members.connections.length > 0) {
+      this.#meanings.send(undefined, writeEnvelope('host-state', { state: state.wire }));
+    }
+  }
+
+  /**
+   * Meets somebody whose hello was held.
+   * @param {string} from
+   * @param {Held} held
+   */
+  async readmit(from, { hello, ready }) {
+    if (!this.connection || !this.#members.present(from)) return;
+    await this.#greet(from, hello, this.connection);
+    if (ready) await this.#onPairwise(from, 'ready', ready);
   }
 
   /**
@@ -108,6 +148,14 @@ export class Conversation {
    */
   async sendTunnel(peer, description) {
     await this.#sendPairwise(peer, 'tunnel', { description });
+  }
+
+  /**
+   * @param {Peer} peer
+   * @param {Path} path that we no longer need of theirs
+   */
+  async sendTunnelOver(peer, path) {
+    await this.#sendPairwise(peer, 'tunnel-over', { path });
   }
 
   /**
@@ -139,7 +187,9 @@ export class Conversation {
     if (!this.connection || !this.#members.present(from)) return this.#meanings.refused('stranger');
     switch (type) {
       case 'hello': return this.#onHello(from, fields, this.connection);
-      case 'ready': case 'key': case 'key-ack': case 'tunnel': return this.#onPairwise(from, type, fields);
+      case 'ready': case 'key': case 'key-ack': case 'tunnel': case 'tunnel-over':
+        return this.#onPairwise(from, type, fields);
+      case 'host-state': return this.#meanings.hostState(from, fields.state);
       case 'message': return this.#onMessage(from, fields);
       case 'bye': return this.#onBye(from, fields);
       default: return this.#meanings.refused('type');
@@ -152,23 +202,39 @@ export class Conversation {
    * @param {Connection} connection
    */
   async #onHello(from, fields, connection) {
-    const { unverified, meet } = this.#meanings;
+    const { unverified } = this.#meanings;
     const hello = await readHello(this.#crypto, this.#secrets, fields);
     if (!hello) return unverified(from, 'hello');
-    const ours = this.#identity.publicKey;
-    if (toBase64Url(hello.identity) === toBase64Url(ours)) return unverified(from, 'identity');
+    if (toBase64Url(hello.identity) === toBase64Url(this.#identity.publicKey)) return unverified(from, 'identity');
+    await this.#greet(from, hello, connection);
+  }
+
+  /**
+   * Meets who said an authentic hello, unless something speaks against it.
+   * @param {string} from
+   * @param {Hello} hello
+   * @param {Connection} connection
+   */
+  async #greet(from, hello, connection) {
+    const { unverified, meet } = this.#meanings;
+    const refusal = this.#door.refusal(hello.identity);
     const verdict = this.#members.judge(from, hello);
+    if (verdict === 'replay' && refusal === 'removed') return unverified(from, refusal);
     if (verdict !== 'new' && verdict !== 'same') return unverified(from, verdict);
     const known = verdict === 'same' ? this.#members.of(from) : undefined;
     if (known?.pair) return;
+    if (refusal !== null && !(refusal === 'locked' && this.#members.isListed(hello.identity))) {
+      if (refusal === 'locked') this.#door.hold(from, hello);
+      return unverified(from, refusal);
+    }
     const { call, psk } = this.#secrets;
-    const side = { call, psk, ours, theirs: hello.identity };
+    const side = { call, psk, ours: this.#identity.publicKey, theirs: hello.identity };
     const pair = await agree(this.#crypto, side, connection.key.privateKey, hello.key);
     if (!pair) return unverified(from, 'hello');
     const peer = known ?? meet(hello);
     peer.pair = pair;
     if (!connection.greeted.has(from)) await this.sendHello(from);
-    await this.#sendPairwise(peer, 'ready', {});
+    await this.#sendPairwise(peer, 'ready', { tunnel: this.#ourselves.tunnel, host: this.#door.state?.wire ?? null });
   }
 
   /**
@@ -176,8 +242,10 @@ export class Conversation {
    * @param {string} type
    * @param {Record<string, unknown>} fields
    */
-  async #onPairwise(from, type, { counter, box }) {
-    const { unverified, refused, ready, tunnel } = this.#meanings;
+  async #onPairwise(from, type, fields) {
+    const { unverified, refused, ready, tunnel, over } = this.#meanings;
+    const { counter, box } = fields;
+    if (type === 'ready' && this.#door.holdReady(from, fields)) return;
     const peer = this.#members.of(from);
     const sealed = fromBase64Url(box);
     if (!peer?.pair || !sealed || typeof counter !== 'number') return refused('unpaired');
@@ -186,9 +254,11 @@ export class Conversation {
     const body = readObject(text(opened));
     opened.fill(0);
     if (!body) return refused('malformed');
-    if (type === 'ready') return ready(peer);
-    if (!peer.onRoster || !peer.paired) return refused('unpaired');
+    if (type === 'ready') return ready(peer, body);
+    // One that is kept out for now keeps sending what the others get: without its key it could not be read once it is in.
+    if (!(peer.onRoster && peer.paired) && !(peer.proved && type === 'key')) return refused('unpaired');
     if (type === 'tunnel') return tunnel(peer, body.description);
+    if (type === 'tunnel-over') return isPath(body.path) ? over(peer, body.path) : refused('malformed');
     const { generation, step } = body;
     if (!isCount(generation, 0xffff_ffff) || !isCount(step, LAST_STEP)) return refused('malformed');
     if (type === 'key') return this.#onKey(peer, generation, step, fromBase64Url(body.base, BASE_KEY));
@@ -261,6 +331,14 @@ export class Conversation {
  */
 export function fitsTunnel(description) {
   return typeof description === 'string' && utf8(JSON.stringify(description)).length <= (MAX_MESSAGE * 3) / 4 - 256;
+}
+
+/**
+ * @param {unknown} path
+ * @returns {path is Path}
+ */
+export function isPath(path) {
+  return path === 'forwarded' || path === 'tunnel';
 }
 
 /**

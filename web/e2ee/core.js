@@ -2,15 +2,17 @@
 // it answers with messages to send, frames and events. Time and randomness are given to it.
 
 import { fromBase64Url, toBase64Url } from './bytes.js';
-import { verificationCode } from './code.js';
-import { Connection, Conversation, fitsTunnel } from './conversation.js';
+import { CodeDisplay } from './code-display.js';
+import { Connection, Conversation, fitsTunnel, isPath } from './conversation.js';
+import { Door } from './door.js';
 import { readEnvelope } from './envelope.js';
 import { STREAMS, metadataPrefix } from './frame.js';
 import { tidyName } from './hello.js';
 import { Hints } from './hint.js';
-import { openLink, signJoin } from './link.js';
+import { openLink, proveJoin, signJoin } from './link.js';
 import { Membership, Peer } from './membership.js';
 import { checkMessage } from './messages.js';
+import { Moderation } from './moderation.js';
 import { Presence } from './presence.js';
 import { Queue } from './queue.js';
 import { Rekeying } from './rekey.js';
@@ -21,6 +23,8 @@ import { Slot } from './slot.js';
 /** @typedef {import('./bytes.js').Bytes} Bytes */
 /** @typedef {import('./conversation.js').KeyPair} KeyPair */
 /** @typedef {import('./conversation.js').Meanings} Meanings */
+/** @typedef {import('./conversation.js').Ourselves} Ourselves */
+/** @typedef {import('./conversation.js').Path} Path */
 /** @typedef {import('./frame.js').Stream} Stream */
 /** @typedef {import('./frame.js').FrameCodec} FrameCodec */
 /** @typedef {import('./link.js').CallSecrets} CallSecrets */
@@ -38,11 +42,13 @@ export class Core {
   #crypto;
   #secrets;
   #identity;
+  #tunnels;
   #keys;
   #conversation;
   #rekeying;
   #presence;
   #hints;
+  #code;
   #queue = new Queue();
   #members = new Membership();
   /** @type {Map<string, Slot>} */
@@ -52,11 +58,6 @@ export class Core {
   #shown = new Set();
   /** What newcomers must be told too. @type {unknown} */
   #state = null;
-  /** Who came and went since the last code. @type {{joined: string[], left: string[]}} */
-  #news = { joined: [], left: [] };
-  #codes = 0;
-  /** @type {Promise<void> | null} */
-  #coding = null;
   #closed = false;
   /** Messages and frames that were refused, by reason. @type {Record<string, number>} */
   counters = {};
@@ -65,34 +66,52 @@ export class Core {
    * @param {Environment} environment
    * @param {string} link host or invite link
    * @param {string} name as the others will see it
+   * @param {{tunnel?: boolean}} [options] whether we can have a direct connection
    * @returns {Promise<Core>}
    * @throws {RangeError} where the link is not complete
    */
-  static async open(environment, link, name) {
+  static async open(environment, link, name, { tunnel = false } = {}) {
     const { crypto } = environment;
     const secrets = await openLink(crypto, link);
     const pair = /** @type {CryptoKeyPair} */ (await crypto.subtle.generateKey('Ed25519', false, ['sign', 'verify']));
-    return new Core(environment, secrets, await readable(crypto, pair), tidyName(name));
+    const identity = await readable(crypto, pair);
+    return new Core(environment, secrets, { identity, name: tidyName(name), tunnel });
   }
 
   /**
    * @param {Environment} environment
    * @param {CallSecrets} secrets
-   * @param {KeyPair} identity
-   * @param {string} name
+   * @param {Ourselves} ourselves
    */
-  constructor(environment, secrets, identity, name) {
+  constructor(environment, secrets, ourselves) {
     const { crypto, now } = environment;
+    const { identity } = ourselves;
+    const door = new Door();
     /** @type {(milliseconds: number, task: () => Promise<void>) => () => void} */
     const later = (milliseconds, task) => this.#later(milliseconds, task);
     this.#environment = environment;
     this.#crypto = crypto;
     this.#secrets = secrets;
     this.#identity = identity;
+    this.#tunnels = ourselves.tunnel;
     this.#keys = new SenderKeys(crypto, metadataPrefix(secrets.call, identity.publicKey));
     this.#conversation = new Conversation(
-      crypto, secrets, identity, name, this.#keys, this.#members, this.#meanings(),
+      crypto, secrets, ourselves, this.#keys, this.#members, door, this.#meanings(),
     );
+    /** What the host may do, and what follows from it. */
+    this.moderation = new Moderation(crypto, secrets, identity.publicKey, door, {
+      members: this.#members,
+      conversation: this.#conversation,
+      later,
+      run: task => this.#run(task),
+      removed: peer => this.#depart(peer, { final: true, removed: true }),
+      excluded: peer => this.#exclude(peer),
+      admitted: peer => this.#welcome(peer),
+      changed: () => this.#stateChanged(),
+      emit: (type, detail) => this.#emit(type, detail),
+      unverified: (participant, why) => this.#unverified(participant, why),
+      refused: why => this.#count(why),
+    });
     this.#rekeying = new Rekeying(this.#keys, {
       now,
       later,
@@ -107,12 +126,17 @@ export class Core {
       now,
       later,
       membership: this.#members,
+      counter: () => door.counter,
       say: digest => this.#conversation.broadcast('alive', { roster: toBase64Url(digest) }),
-      gone: peer => this.#depart(peer, false),
-      disagree: peers => this.#emit('disagreement', { participants: peers.map(listed) }),
+      gone: peer => this.#depart(peer, {}),
+      disagree: peers => this.#emit('disagreement', { participants: peers.map(named) }),
       unverified: (participant, why) => this.#unverified(participant, why),
     });
     this.#hints = new Hints({ now, later, say: body => this.#conversation.broadcast('speaking', body) });
+    this.#code = new CodeDisplay(crypto, secrets.call, {
+      identities: () => [...this.#members.roster.map(peer => peer.identity), identity.publicKey],
+      show: detail => this.#emit('code', detail),
+    });
   }
 
   get call() {
@@ -132,14 +156,50 @@ export class Core {
   async admission(nonce, hostName) {
     const bytes = fromBase64Url(nonce, 32);
     if (!bytes) throw new RangeError('the nonce is not 32 bytes');
-    const signature = await signJoin(this.#crypto, this.#secrets, bytes, hostName, this.#identity.publicKey);
+    const { privateKey, publicKey } = this.#identity;
+    const signature = await signJoin(this.#crypto, this.#secrets, bytes, hostName, publicKey);
+    const proof = await proveJoin(this.#crypto, this.#secrets, privateKey, bytes, hostName);
     return {
       call: this.call,
       admission: toBase64Url(this.#secrets.admission),
       host: toBase64Url(this.#secrets.host),
       identity: this.identity,
       signature: toBase64Url(signature),
+      proof: toBase64Url(proof),
     };
+  }
+
+  /**
+   * The call is locked, and the server makes us wait outside.
+   * @param {string} participant our id
+   * @param {unknown} state the host state that says so
+   */
+  waiting(participant, state) {
+    return this.#queue.add(() => this.moderation.waiting(participant, state));
+  }
+
+  /**
+   * What to say to those inside, while we wait.
+   * @param {string} participant our id
+   * @returns {Promise<string>} the data of a `knock`
+   */
+  knock(participant) {
+    return this.#conversation.knock(participant, ++this.#seq);
+  }
+
+  /**
+   * Somebody waits outside, says the server.
+   * @param {string} participant
+   * @param {unknown} data as it said it
+   */
+  knocked(participant, data) {
+    const offered = this.#queue.offer(`knock ${participant}`, () => this.moderation.knocked(participant, data));
+    if (!offered) this.#count('flood');
+  }
+
+  /** @param {string} participant who waits no longer */
+  knockEnded(participant) {
+    return this.#queue.add(() => this.moderation.knockEnded(participant));
   }
 
   /**
@@ -183,6 +243,7 @@ export class Core {
    * @throws {RangeError} where the kind is unknown or the body is too large or of the wrong form
    */
   async send(kind, body) {
+    if (kind === 'mute') throw new RangeError('only the host asks for that, and by another way');
     checkMessage(kind, body);
     if (kind === 'speaking') {
       this.#hints.set(body);
@@ -202,8 +263,25 @@ export class Core {
     let sent = false;
     await this.#queue.add(async () => {
       const peer = this.#members.of(participant);
-      if (!peer || !this.#alone(peer) || !fitsTunnel(description)) return;
+      if (!peer || !this.#tunnelWith(peer) || !fitsTunnel(description)) return;
       await this.#conversation.sendTunnel(peer, description);
+      sent = true;
+    });
+    return sent;
+  }
+
+  /**
+   * Tells somebody on the roster that we no longer need one of the two paths from them.
+   * @param {string} participant
+   * @param {Path} path
+   * @returns {Promise<boolean>} whether it was sent
+   */
+  async tunnelOver(participant, path) {
+    let sent = false;
+    await this.#queue.add(async () => {
+      const peer = this.#members.of(participant);
+      if (!peer?.onRoster || !peer.paired || !isPath(path)) return;
+      await this.#conversation.sendTunnelOver(peer, path);
       sent = true;
     });
     return sent;
@@ -262,6 +340,7 @@ export class Core {
       this.#presence.close();
       this.#hints.close();
       this.#rekeying.close();
+      this.moderation.close();
       for (const peer of this.#members.peers) this.#members.forget(peer, true);
       this.#slots.clear();
       this.#secrets.psk.fill(0);
@@ -271,7 +350,7 @@ export class Core {
   /** Resolves when all that was given so far has been worked through. */
   async idle() {
     await this.#queue.idle();
-    await this.#coding;
+    await this.#code.idle();
   }
 
   // Connections.
@@ -289,7 +368,9 @@ export class Core {
     await this.#replaceConnections(others);
     if (others.length > 0) this.#rekeying.settle(SETTLE);
     this.#presence.start();
+    await this.moderation.joined();
     await this.#conversation.sendHello(undefined);
+    if (others.length === 0) await this.moderation.settled();
   }
 
   /** @param {string[]} others */
@@ -303,6 +384,7 @@ export class Core {
     for (const peer of this.#members.peers) {
       peer.pair = null;
       peer.paired = false;
+      peer.proved = false;
     }
   }
 
@@ -311,55 +393,81 @@ export class Core {
     this.#members.withdraw(participant);
     this.#presence.dismiss(participant);
     this.#conversation.connection?.greeted.delete(participant);
+    this.moderation.door.forget(participant);
     for (const key of this.#shown) {
       if (key.startsWith(`${participant} `)) this.#shown.delete(key);
     }
     const peer = this.#members.of(participant);
-    if (peer) await this.#depart(peer, false);
+    if (peer) await this.#depart(peer, {});
   }
 
   /**
    * @param {Peer} peer
-   * @param {boolean} final
+   * @param {{final?: boolean, removed?: boolean}} how
    */
-  async #depart(peer, final) {
+  async #depart(peer, { final = false, removed = false }) {
     const wasOnRoster = peer.onRoster;
     this.#members.forget(peer, final);
+    this.#presence.dismiss(peer.participant);
     if (!wasOnRoster) return;
-    this.#news.left.push(peer.name);
+    this.#code.note(removed ? 'removed' : 'left', peer.name);
     await this.#rosterChanged();
-    await this.#rekeying.departed(peer);
+    await this.#rekeying.departed(peer, removed);
+  }
+
+  /**
+   * Takes off the roster who may not be there, until the host lets it in.
+   * @param {Peer} peer
+   */
+  async #exclude(peer) {
+    peer.onRoster = false;
+    peer.proved = true;
+    this.#unverified(peer.participant, 'locked');
+    this.#code.note('left', peer.name);
+    await this.#rosterChanged();
+    await this.#rekeying.departed(peer, true);
+  }
+
+  /** @param {Peer} peer that opened a `ready`, and may come in */
+  async #welcome(peer) {
+    peer.proved = false;
+    peer.paired = true;
+    peer.heardAt = this.#environment.now();
+    if (peer.onRoster) {
+      this.#showRoster();
+      await this.#rekeying.returned(peer);
+    } else {
+      await this.#enter(peer);
+    }
   }
 
   /** @param {Peer} peer */
   async #enter(peer) {
     peer.onRoster = true;
     peer.enteredAt = this.#environment.now();
-    peer.heardAt = peer.enteredAt;
-    this.#news.joined.push(peer.name);
+    this.#code.note('joined', peer.name);
     await this.#rosterChanged();
     await this.#rekeying.entered(peer);
   }
 
   async #rosterChanged() {
-    this.#emit('roster', { participants: this.#members.roster.map(listed) });
+    this.#showRoster();
     await this.#presence.rosterChanged();
-    this.#codes++;
-    this.#coding ??= this.#showCode();
+    this.#code.changed();
   }
 
-  /** Shows the code of the latest roster; those that it went through on the way are passed over. */
-  async #showCode() {
-    const { call } = this.#secrets;
-    for (let shown = -1; shown !== this.#codes;) {
-      shown = this.#codes;
-      const identities = this.#members.roster.map(peer => peer.identity);
-      const code = await verificationCode(this.#crypto, call, [...identities, this.#identity.publicKey]);
-      if (shown !== this.#codes) continue;
-      this.#emit('code', { code, ...this.#news });
-      this.#news = { joined: [], left: [] };
-    }
-    this.#coding = null;
+  /** Another host state is in force. */
+  async #stateChanged() {
+    this.#showRoster();
+    await this.#presence.rosterChanged();
+  }
+
+  #showRoster() {
+    const participants = this.#members.roster.map(peer => (
+      { ...named(peer), tunnel: peer.tunnel, host: this.moderation.isFromHost(peer) }
+    ));
+    this.#emit('roster', { participants });
+    this.moderation.show();
   }
 
   // Messages.
@@ -371,12 +479,14 @@ export class Core {
       meet: hello => this.#members.meet(
         hello, () => new Peer(this.#crypto, this.#secrets.call, hello, this.#environment.after),
       ),
-      ready: peer => this.#onReady(peer),
+      ready: (peer, body) => this.#onReady(peer, body),
       keyed: peer => this.#onKeyed(peer),
       acknowledged: (peer, generation, step) => this.#rekeying.acknowledged(peer, generation, step),
       tunnel: (peer, description) => this.#onTunnel(peer, description),
+      over: ({ participant }, path) => this.#emit('tunnel-over', { participant, path }),
+      hostState: (from, state) => this.moderation.learn(from, state, false),
       message: (peer, kind, body) => this.#onSaid(peer, kind, body),
-      bye: peer => this.#depart(peer, true),
+      bye: peer => this.#depart(peer, { final: true }),
       unverified: (participant, why) => this.#unverified(participant, why),
       refused: why => this.#count(why),
     };
@@ -390,19 +500,25 @@ export class Core {
     if (!this.#closed) await this.#conversation.receive(from, type, fields);
   }
 
-  /** @param {Peer} peer */
-  async #onReady(peer) {
+  /**
+   * @param {Peer} peer
+   * @param {Record<string, unknown>} body
+   */
+  async #onReady(peer, { tunnel, host }) {
     if (peer.paired) return;
-    peer.paired = true;
-    peer.heardAt = this.#environment.now();
     this.#presence.dismiss(peer.participant);
-    if (peer.onRoster) {
-      this.#emit('roster', { participants: this.#members.roster.map(listed) });
-      await this.#rekeying.returned(peer);
+    await this.moderation.learn(peer.participant, host, true);
+    if (this.#members.of(peer.participant) !== peer) return;
+    peer.tunnel = tunnel === true;
+    if (peer.onRoster || this.moderation.door.refusal(peer.identity) === null) {
+      await this.#welcome(peer);
     } else {
-      await this.#enter(peer);
+      peer.proved = true;
+      this.#unverified(peer.participant, 'locked');
     }
-    if (!this.#presence.expecting) await this.#rekeying.settledEarly();
+    if (this.#presence.expecting) return;
+    await this.#rekeying.settledEarly();
+    await this.moderation.settled();
   }
 
   /** @param {Peer} peer */
@@ -417,7 +533,7 @@ export class Core {
    * @param {unknown} description
    */
   #onTunnel(peer, description) {
-    if (!this.#alone(peer) || typeof description !== 'string') this.#count('tunnel');
+    if (!this.#tunnelWith(peer) || typeof description !== 'string') this.#count('tunnel');
     else this.#emit('tunnel', { participant: peer.participant, description });
   }
 
@@ -429,6 +545,7 @@ export class Core {
   #onSaid(peer, kind, body) {
     peer.heardAt = this.#environment.now();
     if (kind === 'alive') this.#presence.heard(peer, body?.roster);
+    else if (kind === 'mute' && !this.moderation.isFromHost(peer)) this.#count('mute');
     else this.#emit('message', { participant: peer.participant, name: peer.name, kind, body });
   }
 
@@ -447,6 +564,7 @@ export class Core {
    */
   #unverified(participant, why) {
     this.#count(why);
+    if (why === 'locked' || why === 'removed') this.#presence.dismiss(participant);
     const key = `${participant} ${why}`;
     if (this.#shown.has(key)) return;
     this.#shown.add(key);
@@ -463,7 +581,7 @@ export class Core {
 
   /** @param {string} participant */
   #nameOf(participant) {
-    return this.#members.of(participant)?.name ?? '';
+    return (this.#members.of(participant) ?? this.moderation.door.held(participant))?.name ?? '';
   }
 
   /** @param {string} participant */
@@ -473,12 +591,25 @@ export class Core {
   }
 
   /**
-   * Whether that peer and we are the whole roster.
+   * Whether a tunnel to that peer may be spoken of: both can have one, and nobody else is on the roster.
    * @param {Peer} peer
    */
-  #alone(peer) {
+  #tunnelWith(peer) {
     const { roster } = this.#members;
-    return roster.length === 1 && roster[0] === peer && peer.paired;
+    return this.#tunnels && peer.tunnel && peer.paired && roster.length === 1 && roster[0] === peer;
+  }
+
+  /**
+   * Does something in turn, and fails as it does.
+   * @param {() => Promise<void>} task
+   */
+  async #run(task) {
+    /** @type {unknown} */
+    let failure = null;
+    await this.#queue.add(() => (this.#closed ? undefined : task().catch(error => {
+      failure = error;
+    })));
+    if (failure) throw failure;
   }
 
   /**
@@ -520,7 +651,7 @@ async function readable(crypto, { privateKey, publicKey }) {
 }
 
 /** @param {Peer} peer */
-function listed({ participant, name }) {
+function named({ participant, name }) {
   return { id: participant, name };
 }
 

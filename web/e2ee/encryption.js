@@ -3,6 +3,7 @@
 import { inviteLink, newLink } from './link.js';
 
 /** @typedef {import('./frame.js').Stream} Stream */
+/** @typedef {import('./conversation.js').Path} Path */
 
 /**
  * Browsers start workers from the page's own origin only; a page of another one starts a script that imports ours.
@@ -23,18 +24,26 @@ function startWorker(script) {
  * The end-to-end encryption of one call. Events, with their `detail`:
  *
  * - `send` `{to: string | undefined, data: string}`: to be put into a `relay` message, in this order
- * - `roster` `{participants: {id, name}[]}`: the others who proved themselves; nobody else is ever sent a key
- * - `code` `{code, joined: string[], left: string[]}`: the verification code, and the names that came or went
+ * - `roster` `{participants: {id, name, tunnel, host}[]}`: the others who proved themselves; nobody else is ever sent a
+ *   key. `tunnel`: it says that it can have one; `host`: the host state names it
+ * - `code` `{code, joined: string[], left: string[], removed: string[]}`: the verification code, and the names that came,
+ *   went, or were removed by the host
  * - `message` `{participant, name, kind, body}`
+ * - `host` `{present: string | null, locked, counter, mine}`: the host state in force, and where the host is; `mine`: we are
+ * - `host-state` `{state}`: to be put into a `host` message
+ * - `knock` `{participant, name}`: somebody waits outside who holds the link; `knock-end` `{participant}`: no longer
+ * - `removed` `{}`: the host removed us
  * - `live` `{slot, participant, stream}`: the first frame since the slot was pointed authenticated (video: a key frame)
  * - `unverified` `{participant, name, stream, why}`: something of theirs cannot be verified; `stream` is absent where it
  *   is not about frames, `name` is empty where even that cannot be known. `why`, of a connection: `silent` (no hello),
  *   `hello` (bad signature, MAC or key), `elsewhere` and `replay` (somebody's earlier hello), `identity` (a second one, or
  *   ours), `ready` (lacks the link's secret), `pair` (a message was dropped or forged), `key` (changes a known key),
- *   `message` and `bye` (bad signature); of frames: `unknown` (not on the roster), `key` (none for them), `forged`,
+ *   `message` and `bye` (bad signature), `host` (a host state that is not the host's), `locked` (let in by the server alone)
+ *   and `removed`; of frames: `unknown` (not on the roster), `key` (none for them), `forged`,
  *   `stream`, `malformed`, `replay`
  * - `disagreement` `{participants: {id, name}[]}`: they see another roster than we do; empty when that is over
  * - `tunnel` `{participant, description}`: the description of a direct connection
+ * - `tunnel-over` `{participant, path}`: they no longer need what we send them over that path
  * - `failed` `{}`: the worker ended; nothing is sent or rendered any more
  */
 export class Encryption extends EventTarget {
@@ -51,6 +60,8 @@ export class Encryption extends EventTarget {
   call = '';
   /** Our identity in this call, base64url. */
   identity = '';
+  /** Whether ours is the host link, so that `lock`, `admit`, `deny`, `remove` and `muteAll` work. */
+  isHost = false;
 
   /** Whether this browser can take part. */
   static get supported() {
@@ -79,14 +90,14 @@ export class Encryption extends EventTarget {
 
   /**
    * @param {string} link a host or invite link
-   * @param {{name: string}} options the name that the others will see
+   * @param {{name: string, tunnel?: boolean}} options the name that the others will see, and whether we can have a tunnel
    * @returns {Promise<Encryption>}
    * @throws {Error} where the link is not complete, or the browser lacks what is needed
    */
-  static async open(link, { name }) {
+  static async open(link, { name, tunnel = false }) {
     const encryption = new Encryption();
     try {
-      Object.assign(encryption, await encryption.#call('open', link, name));
+      Object.assign(encryption, await encryption.#call('open', link, name, { tunnel }));
     } catch (error) {
       encryption.#end(asError(error));
       throw error;
@@ -109,7 +120,7 @@ export class Encryption extends EventTarget {
    * The fields of the `join` message.
    * @param {string} nonce from `welcome`
    * @param {string} hostName `location.host`
-   * @returns {Promise<{call: string, admission: string, host: string, identity: string, signature: string}>}
+   * @returns {Promise<Record<'call' | 'admission' | 'host' | 'identity' | 'signature' | 'proof', string>>}
    */
   admission(nonce, hostName) {
     return this.#call('admission', nonce, hostName);
@@ -186,7 +197,8 @@ export class Encryption extends EventTarget {
 
   /**
    * Sends to everyone on the roster: `chat` `{id, text}`, `unsend` `{id}`, `speaking` (up to 32 bytes of JSON; said
-   * again every 250 ms until 1.5 s after the last call) and `state` (kept, and told to newcomers too).
+   * again every 250 ms until 1.5 s after the last call) and `state` (kept, and told to newcomers too). What the host asks
+   * has a method of its own, `muteAll`.
    * @param {'chat' | 'unsend' | 'speaking' | 'state'} kind
    * @param {object} body
    * @returns {Promise<void>} rejects where the body is too large or of the wrong form
@@ -203,6 +215,95 @@ export class Encryption extends EventTarget {
    */
   tunnel(participant, description) {
     return this.#call('tunnel', participant, description);
+  }
+
+  /**
+   * Tells somebody on the roster that we no longer need what they send us over that path.
+   * @param {string} participant
+   * @param {Path} path
+   * @returns {Promise<boolean>} whether it was sent
+   */
+  tunnelOver(participant, path) {
+    return this.#call('tunnelOver', participant, path);
+  }
+
+  /**
+   * The server answered `waiting`. A host learns from it which state to go beyond, and says so (`host-state`); anybody
+   * else knocks.
+   * @param {string} participant our id
+   * @param {object} state as it came with `waiting`
+   * @returns {Promise<void>}
+   */
+  waiting(participant, state) {
+    return this.#call('waiting', participant, state);
+  }
+
+  /**
+   * What to put into a `knock` message while we wait; another one each time.
+   * @param {string} participant our id, from `waiting`
+   * @returns {Promise<string>}
+   */
+  knock(participant) {
+    return this.#call('knock', participant);
+  }
+
+  /**
+   * The server delivered a `knock`.
+   * @param {string} id
+   * @param {string} data
+   */
+  knocked(id, data) {
+    this.#tell('knocked', id, data);
+  }
+
+  /** @param {string} id of a `knock-end` */
+  knockEnded(id) {
+    this.#tell('knockEnded', id);
+  }
+
+  /**
+   * Locks the call, or opens it. Like all that the host does it resolves once the new host state was sent, and is
+   * rejected where ours is not the host link.
+   * @param {boolean} on
+   * @returns {Promise<void>}
+   */
+  lock(on) {
+    return this.#call('lock', on);
+  }
+
+  /**
+   * Lets in who waits outside, or who the server let in past the lock (`unverified` with `locked`).
+   * @param {string} participant
+   * @returns {Promise<void>}
+   */
+  admit(participant) {
+    return this.#call('admit', participant);
+  }
+
+  /**
+   * Sends away who waits outside, for good.
+   * @param {string} participant
+   * @returns {Promise<void>}
+   */
+  deny(participant) {
+    return this.#call('deny', participant);
+  }
+
+  /**
+   * Shuts a member out, for good, and locks the call.
+   * @param {string} participant
+   * @returns {Promise<void>}
+   */
+  remove(participant) {
+    return this.#call('remove', participant);
+  }
+
+  /**
+   * Asks everyone to turn their microphone off: a `message` of kind `mute`, which counts only from the host.
+   * @returns {Promise<void>}
+   */
+  muteAll() {
+    return this.#call('muteAll');
   }
 
   /**

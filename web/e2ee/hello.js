@@ -15,19 +15,22 @@ import { verifyEd25519 } from './derive.js';
  * @property {string} name
  */
 
+/** @typedef {'hello' | 'knock'} Kind a knock is what a hello is, from who waits outside: neither passes for the other */
+
 /**
  * @param {Crypto} crypto
  * @param {CallSecrets} secrets
  * @param {CryptoKey} signingKey private half of the identity
  * @param {Hello} hello
+ * @param {Kind} [kind]
  * @returns {Promise<Record<string, unknown>>} the message's fields
  */
-export async function writeHello(crypto, secrets, signingKey, hello) {
+export async function writeHello(crypto, secrets, signingKey, hello, kind = 'hello') {
   const name = await sealName(crypto, secrets.profile, hello.identity, hello.name);
   const fields = [hello.identity, hello.key, u64(hello.seq), hello.participant, name];
-  const signed = covered('hello', secrets.call, ...fields);
+  const signed = covered(kind, secrets.call, ...fields);
   const signature = new Uint8Array(await crypto.subtle.sign('Ed25519', signingKey, signed));
-  const mac = await crypto.subtle.sign('HMAC', secrets.mac, covered('hello', secrets.call, ...fields, signature));
+  const mac = await crypto.subtle.sign('HMAC', secrets.mac, covered(kind, secrets.call, ...fields, signature));
   return {
     identity: toBase64Url(hello.identity),
     key: toBase64Url(hello.key),
@@ -43,9 +46,10 @@ export async function writeHello(crypto, secrets, signingKey, hello) {
  * @param {Crypto} crypto
  * @param {CallSecrets} secrets
  * @param {Record<string, unknown>} message
+ * @param {Kind} [kind]
  * @returns {Promise<Hello | null>} `null` unless it is whole, authenticated under the link and signed
  */
-export async function readHello(crypto, secrets, message) {
+export async function readHello(crypto, secrets, message, kind = 'hello') {
   const identity = fromBase64Url(message.identity, 32);
   const key = fromBase64Url(message.key, 32);
   const name = fromBase64Url(message.name);
@@ -55,9 +59,9 @@ export async function readHello(crypto, secrets, message) {
   if (!identity || !key || !name || !signature || !mac || name.length > MAX_SEALED_NAME) return null;
   if (typeof participant !== 'string' || typeof seq !== 'number' || !Number.isSafeInteger(seq) || seq < 0) return null;
   const fields = [identity, key, u64(seq), participant, name];
-  const authenticated = covered('hello', secrets.call, ...fields, signature);
+  const authenticated = covered(kind, secrets.call, ...fields, signature);
   if (!(await crypto.subtle.verify('HMAC', secrets.mac, mac, authenticated))) return null;
-  if (!(await verifyEd25519(crypto, identity, signature, covered('hello', secrets.call, ...fields)))) return null;
+  if (!(await verifyEd25519(crypto, identity, signature, covered(kind, secrets.call, ...fields)))) return null;
   const clearName = await openName(crypto, secrets.profile, identity, name);
   return clearName === null ? null : { identity, key, seq, participant, name: clearName };
 }

@@ -14,6 +14,7 @@ import { ed25519FromSeed, hkdf, hkdfKey, sha256 } from './derive.js';
  * @property {CryptoKey} admissionKey signs joins
  * @property {Bytes} host h, 16 bytes: says whose call this is
  * @property {CryptoKey | null} hostKey the host's own key, where the link is the host's
+ * @property {Bytes | null} hostPublic its public half, whose hash h is
  * @property {Bytes} psk salt of every pairwise key
  * @property {CryptoKey} mac authenticates hellos
  * @property {CryptoKey} profile seals names
@@ -50,7 +51,7 @@ export async function inviteLink(crypto, link, origin) {
  * @throws {RangeError} where the fragment is neither
  */
 export async function openLink(crypto, link) {
-  const { invite, host, hostKey } = await readLink(crypto, link);
+  const { invite, host, hostKey, hostPublic } = await readLink(crypto, link);
   const root = await hkdfKey(crypto, invite);
   invite.fill(0);
   const admission = await ed25519FromSeed(crypto, await hkdf(crypto, root, 'admission', 32));
@@ -62,6 +63,7 @@ export async function openLink(crypto, link) {
     admissionKey: admission.privateKey,
     host,
     hostKey,
+    hostPublic,
     psk: await hkdf(crypto, root, 'psk', 32),
     mac: await crypto.subtle.importKey('raw', mac, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign', 'verify']),
     profile: await crypto.subtle.importKey('raw', profile, 'AES-GCM', false, ['encrypt', 'decrypt']),
@@ -96,14 +98,29 @@ export async function signJoin(crypto, secrets, nonce, hostName, identity) {
 }
 
 /**
+ * Proves that whoever joins holds the identity that it joins as: else one holder of the link could have the connection
+ * of another replaced.
+ * @param {Crypto} crypto
+ * @param {CallSecrets} secrets
+ * @param {CryptoKey} signingKey private half of the identity
+ * @param {Bytes} nonce
+ * @param {string} hostName
+ * @returns {Promise<Bytes>} 64 bytes
+ */
+export async function proveJoin(crypto, secrets, signingKey, nonce, hostName) {
+  const message = covered('proof', secrets.call, nonce, hostName, secrets.admission);
+  return new Uint8Array(await crypto.subtle.sign('Ed25519', signingKey, message));
+}
+
+/**
  * @param {Crypto} crypto
  * @param {string} link
- * @returns {Promise<{invite: Bytes, host: Bytes, hostKey: CryptoKey | null}>}
+ * @returns {Promise<{invite: Bytes, host: Bytes, hostKey: CryptoKey | null, hostPublic: Bytes | null}>}
  */
 async function readLink(crypto, link) {
   const bytes = fromBase64Url(link.slice(link.indexOf('#') + 1));
   if (bytes?.length === INVITE_SECRET + HOST_HASH) {
-    return { invite: bytes.slice(0, INVITE_SECRET), host: bytes.slice(INVITE_SECRET), hostKey: null };
+    return { invite: bytes.slice(0, INVITE_SECRET), host: bytes.slice(INVITE_SECRET), hostKey: null, hostPublic: null };
   }
   if (bytes?.length !== HOST_SECRET) throw new RangeError('the link is not complete');
   const root = await hkdfKey(crypto, bytes);
@@ -113,6 +130,7 @@ async function readLink(crypto, link) {
     invite: await hkdf(crypto, root, 'invite', INVITE_SECRET),
     host: (await sha256(crypto, publicKey)).slice(0, HOST_HASH),
     hostKey: privateKey,
+    hostPublic: publicKey,
   };
 }
 

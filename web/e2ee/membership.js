@@ -25,6 +25,10 @@ export class Peer {
     this.pair = null;
     /** Whether it opened a `ready` of this connection, so that keys may be sent. */
     this.paired = false;
+    /** Whether it opened one before, though it may not come in. */
+    this.proved = false;
+    /** Whether it says that it can have a tunnel. */
+    this.tunnel = false;
     /** Whether it is on the roster: shown, and part of the verification code. */
     this.onRoster = false;
     this.enteredAt = 0;
@@ -94,9 +98,7 @@ export class Membership {
     const holder = this.#byParticipant.get(from);
     if (holder && holder !== peer) return 'identity';
     if (peer && peer.participant === from && peer.hello.seq === hello.seq && sameKey(peer.hello, hello)) return 'same';
-    const seen = this.#seen.get(key);
-    if (seen && (seen.final || hello.seq <= seen.seq)) return 'replay';
-    return 'new';
+    return this.knows(hello.identity, hello.seq) ? 'replay' : 'new';
   }
 
   /**
@@ -112,6 +114,7 @@ export class Membership {
     peer.hello = hello;
     peer.pair = null;
     peer.paired = false;
+    peer.proved = false;
     this.#peers.set(key, peer);
     this.#byParticipant.set(hello.participant, peer);
     this.#remember(key, { seq: hello.seq, final: false });
@@ -139,6 +142,24 @@ export class Membership {
    */
   of(participant) {
     return this.#byParticipant.get(participant);
+  }
+
+  /**
+   * Whether that identity is on the roster.
+   * @param {Bytes} identity
+   */
+  isListed(identity) {
+    return this.#peers.get(toBase64Url(identity))?.onRoster ?? false;
+  }
+
+  /**
+   * Whether that identity said as much before, or may never come back.
+   * @param {Bytes} identity
+   * @param {number} seq
+   */
+  knows(identity, seq) {
+    const seen = this.#seen.get(toBase64Url(identity));
+    return seen !== undefined && (seen.final || seq <= seen.seq);
   }
 
   /** @returns {Peer[]} */

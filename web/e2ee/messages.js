@@ -11,7 +11,7 @@ import { MESSAGES } from './frame.js';
 /** @typedef {import('./membership.js').Peer} Peer */
 
 /** Kinds that the page sends; `alive` is sent by the roster itself. */
-export const KINDS = Object.freeze(['chat', 'unsend', 'speaking', 'state']);
+export const KINDS = Object.freeze(['chat', 'unsend', 'speaking', 'state', 'mute']);
 
 /**
  * @typedef {object} Message

@@ -13,6 +13,7 @@ import { LARGE_CALL, aliveInterval, compareRosters, disagreeing, rosterDigest, s
  * @property {() => number} now milliseconds
  * @property {(milliseconds: number, task: () => Promise<void>) => () => void} later
  * @property {Membership} membership
+ * @property {() => number} counter of the host state, 0 until there is one
  * @property {(digest: Bytes) => Promise<void>} say tells the others our roster
  * @property {(peer: Peer) => Promise<void>} gone
  * @property {(peers: Peer[]) => void} disagree whenever those who disagree are others than before
@@ -78,10 +79,11 @@ export class Presence {
     return this.#expected.size > 0;
   }
 
+  /** Also when the host state changed: all who see one roster see one state. */
   async rosterChanged() {
     const { roster } = this.#around.membership;
     const identities = [...roster.map(peer => peer.identity), this.#identity];
-    this.#digest = await rosterDigest(this.#crypto, this.#call, identities, NO_HOST_STATE);
+    this.#digest = await rosterDigest(this.#crypto, this.#call, identities, this.#around.counter());
     this.#compare();
     this.#soon ??= this.#around.later(this.#members > LARGE_CALL ? SOON_LARGE : SOON, () => this.say());
   }
@@ -161,9 +163,6 @@ const PROOF = 5_000;
 
 /** Milliseconds in which a member must prove itself again after either side reconnected. */
 const RETURN = 10_000;
-
-/** The host state's counter, until there is one. */
-const NO_HOST_STATE = 0;
 
 /** What a member tells who tells no roster: it agrees with nobody. */
 const NO_ROSTER = new Uint8Array(32);

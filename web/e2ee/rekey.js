@@ -85,15 +85,22 @@ export class Rekeying {
   /**
    * Somebody left the roster.
    * @param {Peer} peer
+   * @param {boolean} [atOnce] whether it was shut out, so that no other change is waited for
    */
-  async departed(peer) {
+  async departed(peer, atOnce = false) {
     this.#newcomers.delete(peer);
     if (!this.#keys.current) return;
     // Whoever left was sent what is pending: it is never switched to.
     this.#keys.discard();
     this.#cancelSwitch();
     this.#departed = true;
-    this.#deadline ??= this.#around.now() + Math.max(SWITCH, this.#around.window() + SWITCH - 1_000);
+    const now = this.#around.now();
+    this.#deadline ??= now + Math.max(SWITCH, this.#around.window() + SWITCH - 1_000);
+    if (atOnce) {
+      this.#deadline = Math.min(this.#deadline, now + SWITCH);
+      this.#lastChange = -Infinity;
+      this.#settled = -Infinity;
+    }
     await this.#schedule();
   }
 

@@ -44,9 +44,9 @@ const attachments = new Map();
 
 /** @type {Record<string, (...args: any[]) => any>} */
 const methods = {
-  async open(link, name) {
-    core = await Core.open(environment, link, name);
-    return { call: core.call, identity: core.identity };
+  async open(link, name, options) {
+    core = await Core.open(environment, link, name, options);
+    return { call: core.call, identity: core.identity, isHost: core.moderation.isHost };
   },
   admission: (nonce, hostName) => opened().admission(nonce, hostName),
   joined: (participant, others) => opened().joined(participant, others),
@@ -55,6 +55,16 @@ const methods = {
   receive: (from, data) => opened().receive(from, data),
   send: (kind, body) => opened().send(kind, body),
   tunnel: (participant, description) => opened().tunnel(participant, description),
+  tunnelOver: (participant, path) => opened().tunnelOver(participant, path),
+  waiting: (participant, state) => opened().waiting(participant, state),
+  knock: participant => opened().knock(participant),
+  knocked: (participant, data) => opened().knocked(participant, data),
+  knockEnded: participant => opened().knockEnded(participant),
+  lock: on => opened().moderation.lock(on === true),
+  admit: participant => opened().moderation.admit(participant),
+  deny: participant => opened().moderation.deny(participant),
+  remove: participant => opened().moderation.remove(participant),
+  muteAll: () => opened().moderation.muteAll(),
   point(slot, epoch, participant, stream) {
     if (!isStream(stream)) throw new RangeError('the stream is not known');
     return opened().slot(slot).point(epoch, participant, stream);

@@ -1,0 +1,201 @@
+// What who holds the host link may do: lock, admit, deny, remove. Each is a new host state, signed with the host's key.
+
+import { toBase64Url } from './bytes.js';
+import { MAX_LISTED, signHostState } from './host-state.js';
+
+/** @typedef {import('./bytes.js').Bytes} Bytes */
+/** @typedef {import('./door.js').Door} Door */
+/** @typedef {import('./host-state.js').HostState} HostState */
+/** @typedef {import('./link.js').CallSecrets} CallSecrets */
+
+/** @typedef {{locked: boolean, admitted: Bytes[], removed: Bytes[]}} Lists */
+
+/**
+ * @typedef {object} HostSurroundings
+ * @property {(milliseconds: number, task: () => Promise<void>) => () => void} later
+ * @property {(task: () => Promise<void>) => Promise<void>} run in turn with everything else; rejects as the task does
+ * @property {() => Bytes[]} roster the identities of those on it, without ours
+ * @property {(participant: string) => Bytes | undefined} identify whoever that connection proved to be
+ * @property {(state: HostState) => Promise<void>} publish
+ */
+
+export class Host {
+  #crypto;
+  #secrets;
+  #identity;
+  #door;
+  #around;
+  /** @type {HostState | null} what we signed last */
+  #last = null;
+  /** Whom we removed; another host's state that was made without knowing does not undo it. @type {Map<string, Bytes>} */
+  #removals = new Map();
+  /** @type {(() => void) | null} */
+  #settling = null;
+  /** @type {() => void} */
+  #open = () => undefined;
+  /** @type {Promise<void>} */
+  #settled;
+
+  /**
+   * @param {Crypto} crypto
+   * @param {CallSecrets} secrets
+   * @param {Bytes} identity ours
+   * @param {Door} door
+   * @param {HostSurroundings} around
+   */
+  constructor(crypto, secrets, identity, door, around) {
+    this.#crypto = crypto;
+    this.#secrets = secrets;
+    this.#identity = identity;
+    this.#door = door;
+    this.#around = around;
+    this.#settled = new Promise(resolve => {
+      this.#open = resolve;
+    });
+  }
+
+  /** Whether ours is the host link. */
+  get able() {
+    return this.#secrets.hostKey !== null;
+  }
+
+  /** We joined: the state of those who are there is awaited before we say that we are the host. */
+  joined() {
+    if (!this.able) return;
+    this.#settling?.();
+    this.#settling = this.#around.later(SETTLE, () => this.settle());
+  }
+
+  /** All who are there have told us their state. */
+  async settle() {
+    if (!this.#settling) return;
+    this.#settling();
+    this.#settling = null;
+    await this.appear();
+    this.#open();
+  }
+
+  /** Says that we are the host, and nothing else new. */
+  async appear() {
+    if (this.able) await this.#say(lists => lists);
+  }
+
+  /** @param {boolean} on */
+  lock(on) {
+    return this.#act(lists => {
+      if (lists.locked === on) return null;
+      return on ? this.#locked(lists) : { ...lists, locked: false, admitted: [] };
+    });
+  }
+
+  /**
+   * Lets in who waits, or whom the server let pass the lock.
+   * @param {string} participant
+   */
+  admit(participant) {
+    return this.#act(lists => {
+      const identity = this.#identify(participant);
+      return lists.locked ? { ...lists, admitted: [...lists.admitted, identity] } : null;
+    });
+  }
+
+  /**
+   * Sends away who waits.
+   * @param {string} participant
+   */
+  deny(participant) {
+    return this.#act(lists => {
+      const identity = this.#identify(participant);
+      return lists.removed.length >= MAX_DENIED ? null : { ...lists, removed: [...lists.removed, identity] };
+    });
+  }
+
+  /**
+   * Shuts out a member, and locks the call: with the link alone it would be back at once.
+   * @param {string} participant
+   */
+  remove(participant) {
+    return this.#act(lists => {
+      const identity = this.#identify(participant);
+      this.#removals.set(toBase64Url(identity), identity);
+      return this.#locked({ ...lists, removed: [...lists.removed, identity] });
+    });
+  }
+
+  /** Makes sure that the state in force names us. */
+  claim() {
+    return this.#act(lists => (this.#door.names(this.#identity) ? null : lists));
+  }
+
+  /**
+   * Another host's state came into force. What we did while it did not know of that is done again on top of it.
+   * @param {HostState} state
+   */
+  async overtaken(state) {
+    if (!this.able || this.#door.names(this.#identity)) return;
+    const removed = new Set(state.removed.map(toBase64Url));
+    const missing = [...this.#removals].filter(([key]) => !removed.has(key)).map(([, identity]) => identity);
+    const tied = this.#last?.counter === state.counter ? this.#last : null;
+    if (missing.length === 0 && !(tied?.locked && !state.locked)) return;
+    const admitted = [...state.admitted, ...(tied?.admitted ?? [])];
+    await this.#say(lists => this.#locked({ ...lists, admitted, removed: [...lists.removed, ...missing] }));
+  }
+
+  close() {
+    this.#settling?.();
+    this.#settling = null;
+    this.#open();
+  }
+
+  /**
+   * Changes the state once ours can be newer than all that is known.
+   * @param {(lists: Lists) => Lists | null} change
+   */
+  async #act(change) {
+    if (!this.able) throw new RangeError('only who holds the host link can do this');
+    await this.#settled;
+    await this.#around.run(() => this.#say(change));
+  }
+
+  /** @param {(lists: Lists) => Lists | null} change `null` where nothing is to change */
+  async #say(change) {
+    const { state, counter } = this.#door;
+    const before = { locked: this.#door.locked, admitted: state?.admitted ?? [], removed: state?.removed ?? [] };
+    const lists = change(before);
+    if (!lists) return;
+    const removed = new Set(lists.removed.map(toBase64Url));
+    const admitted = lists.admitted.filter(identity => !removed.has(toBase64Url(identity)));
+    const ruling = { ...lists, admitted, host: this.#identity, counter: counter + 1 };
+    this.#last = await signHostState(this.#crypto, this.#secrets, ruling);
+    await this.#around.publish(this.#last);
+  }
+
+  /**
+   * Locked, with all who are in admitted, so that they get back in when they reconnect. Where the list is full, those who
+   * are in come before those who were admitted once.
+   * @param {Lists} lists
+   * @returns {Lists}
+   */
+  #locked(lists) {
+    const admitted = new Map([this.#identity, ...this.#around.roster(), ...lists.admitted].map(identity => [
+      toBase64Url(identity), identity,
+    ]));
+    return { ...lists, locked: true, admitted: [...admitted.values()].slice(0, MAX_LISTED) };
+  }
+
+  /**
+   * @param {string} participant
+   * @returns {Bytes}
+   */
+  #identify(participant) {
+    const identity = this.#around.identify(participant);
+    if (!identity) throw new RangeError('there is no such participant');
+    return identity;
+  }
+}
+
+/** Milliseconds that a host waits for the others' state before it signs one on top of what it knows. */
+const SETTLE = 1_000;
+
+/** Entries up to which those who are denied are listed: the other half of the list is left for members. */
+const MAX_DENIED = MAX_LISTED / 2;
