@@ -10,6 +10,7 @@ use crate::rtp::header::{Header, MAX_HEADER_LEN};
 use crate::session::{ExtensionIds, Mid};
 use crate::transport::srtp::Outbound;
 
+use super::bucket::Bucket;
 use super::clock::Ntp;
 use super::counters::{Counters, Drop, Protocol};
 use super::outbox::{Class, Outbox, RunKey};
@@ -26,7 +27,8 @@ pub struct Downlink {
     /// Round trip, from its receiver reports.
     pub rtt: Duration,
     transport_sequence: u16,
-    budget: Budget,
+    /// Bytes that may still be sent again: a share of what is sent, over a floor.
+    budget: Bucket,
 }
 
 /// What a packet says in its header extensions.
@@ -52,7 +54,14 @@ impl<'a> Labels<'a> {
 impl Downlink {
     /// A way that nothing has gone yet.
     pub fn new(outbound: Outbound, run: RunKey, extensions: ExtensionIds, now: Instant) -> Self {
-        Self { outbound, run, extensions, rtt: DEFAULT_RTT, transport_sequence: 0, budget: Budget::new(now) }
+        Self {
+            outbound,
+            run,
+            extensions,
+            rtt: DEFAULT_RTT,
+            transport_sequence: 0,
+            budget: Bucket::new(FLOOR, BURST, now),
+        }
     }
 
     /// Protects one RTP packet into the receiver's run. Returns the bytes written.
@@ -118,7 +127,7 @@ impl Downlink {
 
     /// Media of this size went out: retransmissions may grow with it.
     pub fn earn(&mut self, bytes: usize) {
-        self.budget.earn(bytes);
+        self.budget.earn(bytes as f64 * SHARE);
     }
 
     /// Whether a retransmission of this size is within the budget; it is paid for then.
@@ -163,33 +172,6 @@ fn abs_send_time(now: Ntp) -> [u8; 3] {
     bytes
 }
 
-/// Bytes that may still be sent again: a share of what is sent, over a floor.
-struct Budget {
-    bytes: f64,
-    refilled: Instant,
-}
-
-impl Budget {
-    fn new(now: Instant) -> Self {
-        Self { bytes: BURST, refilled: now }
-    }
-
-    fn earn(&mut self, bytes: usize) {
-        self.bytes = (self.bytes + bytes as f64 * SHARE).min(BURST);
-    }
-
-    fn afford(&mut self, bytes: usize, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(self.refilled);
-        self.refilled = self.refilled.max(now);
-        self.bytes = (self.bytes + elapsed.as_secs_f64() * FLOOR).min(BURST);
-        let enough = self.bytes >= bytes as f64;
-        if enough {
-            self.bytes -= bytes as f64;
-        }
-        enough
-    }
-}
-
 /// Before the first report: a usual round trip between a home and a server.
 const DEFAULT_RTT: Duration = Duration::from_millis(60);
 /// Half of the media's bytes: a path that loses a third of its packets needs as many again, and one that loses more
@@ -199,23 +181,3 @@ const SHARE: f64 = 0.5;
 const FLOOR: f64 = 16_000.0;
 /// Bytes at most: three large key frames.
 const BURST: f64 = 300_000.0;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retransmissions_stay_within_their_share() {
-        let start = Instant::now();
-        let mut budget = Budget::new(start);
-        let mut sent = 0;
-        for step in 0..10_000u32 {
-            budget.earn(1_000);
-            for _ in 0..10 {
-                sent += usize::from(budget.afford(1_000, start + Duration::from_millis(step.into())));
-            }
-        }
-        let allowed = (BURST + 10_000.0 * 1_000.0 * SHARE + 10.0 * FLOOR) as usize / 1_000;
-        assert!((allowed - 2..=allowed + 1).contains(&sent), "{sent} of {allowed}");
-    }
-}

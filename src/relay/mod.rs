@@ -5,6 +5,7 @@ pub mod command;
 pub mod counters;
 pub mod outbox;
 
+mod bucket;
 mod cache;
 mod call;
 mod clock;
