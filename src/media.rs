@@ -10,7 +10,7 @@ use std::time::Duration;
 use sotto_signaling::media::{self, Media, MediaCall, MediaError, MediaEvent, Negotiated, PublishedMid, TunnelLeg};
 use tokio::sync::mpsc;
 
-use crate::relay::command::{CallKey, Command, Event, ParticipantKey, Source};
+use crate::relay::command::{CallKey, Command, Event, LegKey, ParticipantKey, Source};
 use crate::sdp::{Direction, Negotiation, candidates, fresh_ice};
 use crate::session::{Kind, Mid};
 use crate::worker::Handle;
@@ -235,8 +235,8 @@ impl Drop for Carried {
 
 /// Legs are named by signaling's own numbers, which never change in a call: a participant that uses a tunnel may have no
 /// session, and a new one each time it comes back to forwarding.
-fn leg_key(participant: media::ParticipantKey) -> ParticipantKey {
-    ParticipantKey(participant.0)
+fn leg_key(participant: media::ParticipantKey) -> LegKey {
+    LegKey(participant.0)
 }
 
 fn line(line: crate::sdp::Line) -> media::Line {

@@ -98,6 +98,7 @@ fn merge(total: &mut Counters, other: &Counters) {
         participants,
         publications,
         subscriptions,
+        tunnels,
         received,
         sent,
         drops,
@@ -117,6 +118,7 @@ fn merge(total: &mut Counters, other: &Counters) {
     total.participants += participants;
     total.publications += publications;
     total.subscriptions += subscriptions;
+    total.tunnels += tunnels;
     merge_traffic(&mut total.received, received);
     merge_traffic(&mut total.sent, sent);
     merge_each(&mut total.drops, drops);
@@ -166,6 +168,7 @@ impl Families {
         self.gauge("sotto_participants", "Participants in the media plane", counted.participants);
         self.gauge("sotto_publications", "Publications with a known SSRC", counted.publications);
         self.gauge("sotto_subscriptions", "Slots bound to a publication", counted.subscriptions);
+        self.gauge("sotto_tunnels", "Tunnels that have both legs", counted.tunnels);
         self.traffic("received", "Received", &counted.received);
         self.traffic("sent", "Sent", &counted.sent);
         let drops = DropReason::ALL.map(|(reason, label)| (label, counted.drops[reason as usize]));

@@ -1,18 +1,22 @@
 //! A call: who is in it, what is published, and which slot carries what.
 
+use std::time::Instant;
+
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use slab::Slab;
 
-use crate::session::{Incoming, Mid, Session, Slot};
+use crate::session::{IceParameters, Incoming, Mid, Session, Slot};
 
-use super::command::{CallKey, ParticipantKey, Source};
+use super::command::{CallKey, LegKey, ParticipantKey, Source};
 use super::context::Context;
+use super::link::Link;
 use super::participant::Participant;
 use super::publication::Publication;
 use super::rewrite::Numbers;
 use super::subscription::Subscription;
-use super::timers::Place;
+use super::timers::{End, Place};
+use super::tunnel::Tunnel;
 
 /// One call.
 pub struct Call {
@@ -20,6 +24,7 @@ pub struct Call {
     pub key: CallKey,
     pub(super) participants: Slab<Participant>,
     pub(super) publications: Slab<Publication>,
+    pub(super) tunnel: Tunnel,
     pub(super) ask: Vec<u16>,
     keys: HashMap<ParticipantKey, usize, RandomState>,
     index: usize,
@@ -35,6 +40,7 @@ impl Call {
             key,
             participants: Slab::new(),
             publications: Slab::new(),
+            tunnel: Tunnel::default(),
             ask: Vec::new(),
             keys: HashMap::default(),
             index,
@@ -43,9 +49,13 @@ impl Call {
         }
     }
 
-    /// Whether the participant at this place is still the one that was meant.
-    pub fn holds(&self, place: Place) -> bool {
-        self.participants.get(place.participant).is_some_and(|participant| participant.place == place)
+    /// Whether the entry that fired is the live one of a link that is still there.
+    pub fn alarm_fired(&mut self, place: Place, at: Instant) -> bool {
+        let link = match place.end {
+            End::Session(index) => self.participants.get_mut(index).map(|participant| &mut participant.link),
+            End::Leg(side) => self.tunnel.link_mut(side),
+        };
+        link.filter(|link| link.place == place).is_some_and(|link| link.alarm.fired(at))
     }
 
     /// Takes a participant's session: its first, or that of a renegotiation.
@@ -57,7 +67,7 @@ impl Call {
             }
             None => self.join(key, &session, context),
         };
-        self.participants[index].publish_ufrags(context);
+        self.participants[index].link.publish_ufrags(context);
         self.update_publications(index, session.incoming, context);
         self.update_slots(index, session.slots, context);
         self.attach_waiting(context);
@@ -82,8 +92,13 @@ impl Call {
         for publication in std::mem::take(&mut self.participants[index].publications) {
             self.remove_publication(publication, context);
         }
-        self.participants.remove(index).release(context);
+        self.participants.remove(index).link.release(context);
         context.counters.participants -= 1;
+    }
+
+    /// Makes a participant's leg of the tunnel, or gives it new credentials.
+    pub fn connect_tunnel(&mut self, pair: (LegKey, LegKey), ice: &IceParameters, context: &mut Context<'_>) {
+        self.tunnel.connect(self.index, pair, ice, context);
     }
 
     /// Removes everybody.
@@ -92,18 +107,23 @@ impl Call {
         for key in keys {
             self.leave(key, context);
         }
+        self.tunnel.end(context);
     }
 
     /// After a panic nothing here can be trusted to be consistent: gives back what the worker lent, and no more.
     pub fn abandon(&mut self, context: &mut Context<'_>) {
         context.routes.forget_call(self.index);
         for (_, participant) in &self.participants {
-            context.out.close(participant.run);
+            context.out.close(participant.link.run);
+        }
+        for link in self.tunnel.links() {
+            context.out.close(link.run);
         }
         let bound = self.participants.iter().flat_map(|(_, participant)| &participant.slots);
         let bound = bound.filter(|slot| slot.publication.is_some()).count() as u64;
         let live = self.publications.iter().filter(|(_, publication)| publication.is_live()).count() as u64;
         let counters = &mut *context.counters;
+        counters.tunnels = counters.tunnels.saturating_sub(u64::from(self.tunnel.is_whole()));
         counters.subscriptions = counters.subscriptions.saturating_sub(bound);
         counters.publications = counters.publications.saturating_sub(live);
         counters.participants = counters.participants.saturating_sub(self.participants.len() as u64);
@@ -132,8 +152,8 @@ impl Call {
     fn join(&mut self, key: ParticipantKey, session: &Session, context: &mut Context<'_>) -> usize {
         let entry = self.participants.vacant_entry();
         let index = entry.key();
-        let place = Place { call: self.index, participant: index, serial: context.next_serial() };
-        entry.insert(Participant::new(place, key, session, context));
+        let link = Link::new(self.index, End::Session(index), &session.ice, context);
+        entry.insert(Participant::new(link, key, session, context));
         self.keys.insert(key, index);
         context.counters.participants += 1;
         index
@@ -141,7 +161,7 @@ impl Call {
 
     fn renew(&mut self, index: usize, session: &Session) {
         let participant = &mut self.participants[index];
-        participant.ice.update(&session.ice);
+        participant.link.ice.update(&session.ice);
         participant.spent = false;
         participant.extensions = session.extensions;
         if let Some(downlink) = &mut participant.downlink {

@@ -10,6 +10,11 @@ pub struct CallKey(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParticipantKey(pub u64);
 
+/// A participant of a tunnel: signaling's own number of it, unique in its call. Whoever has a leg may have a session
+/// too, or none, or several one after the other, so that these numbers have nothing to do with [`ParticipantKey`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LegKey(pub u64);
+
 /// A request to the relay. Naming something that is gone is no error: the two sides race by nature.
 pub enum Command {
     /// Begins a call on this worker.
@@ -53,9 +58,9 @@ pub enum Command {
         /// The call.
         call: CallKey,
         /// Whose leg.
-        participant: ParticipantKey,
+        participant: LegKey,
         /// Who is at the other end.
-        other: ParticipantKey,
+        other: LegKey,
         /// Credentials of the relay's end.
         ice: IceParameters,
     },
@@ -64,7 +69,7 @@ pub enum Command {
         /// The call.
         call: CallKey,
         /// Whose leg.
-        participant: ParticipantKey,
+        participant: LegKey,
     },
     /// Ends a call.
     Close {

@@ -79,8 +79,8 @@ impl Context<'_> {
     }
 }
 
-/// Which participant is behind an address or a ufrag. Only authenticated checks and signaling add to it: at most eight
-/// addresses and two ufrags for each participant.
+/// Which link is behind an address or a ufrag. Only authenticated checks and signaling add to it: at most eight addresses
+/// and two ufrags for each link.
 #[derive(Default)]
 pub struct Routes {
     /// Paths that passed a check.
@@ -90,7 +90,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Forgets a path, if it is this participant's.
+    /// Forgets a path, if it is this link's.
     pub fn forget_path(&mut self, path: &Path, place: Place) {
         if self.paths.get(path) == Some(&place) {
             self.paths.remove(path);

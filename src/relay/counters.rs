@@ -14,6 +14,8 @@ pub struct Counters {
     pub publications: u64,
     /// Slots now bound to a publication.
     pub subscriptions: u64,
+    /// Tunnels that now have both legs.
+    pub tunnels: u64,
     /// Received, by what the first bytes say.
     pub received: [Traffic; Protocol::ALL.len()],
     /// Sent, by what was written.
@@ -71,17 +73,20 @@ pub enum Protocol {
     Video,
     Rtx,
     Rtcp,
+    /// What passes through a tunnel, whatever it is.
+    Tunnel,
 }
 
 impl Protocol {
     /// Every protocol with its metric label.
-    pub const ALL: [(Protocol, &'static str); 6] = [
+    pub const ALL: [(Protocol, &'static str); 7] = [
         (Protocol::Stun, "stun"),
         (Protocol::Dtls, "dtls"),
         (Protocol::Audio, "audio"),
         (Protocol::Video, "video"),
         (Protocol::Rtx, "rtx"),
         (Protocol::Rtcp, "rtcp"),
+        (Protocol::Tunnel, "tunnel"),
     ];
 }
 
@@ -94,7 +99,7 @@ pub enum Drop {
     UnknownSource,
     /// A STUN message that does not parse or authenticate, or names no participant.
     Stun,
-    /// Media or handshake at the wrong time: no keys yet, or no valid pair yet.
+    /// Media or handshake at the wrong time: no keys yet, no valid pair yet, or nobody at the tunnel's other end.
     Early,
     /// SRTP or SRTCP whose tag is wrong.
     Authentication,
@@ -114,11 +119,15 @@ pub enum Drop {
     SendError,
     /// A retransmission beyond what its receiver may be sent again.
     Budget,
+    /// Longer than a tunnel passes on.
+    Oversize,
+    /// More than a tunnel's leg may send.
+    Rate,
 }
 
 impl Drop {
     /// Every reason with its metric label.
-    pub const ALL: [(Drop, &'static str); 13] = [
+    pub const ALL: [(Drop, &'static str); 15] = [
         (Drop::Unrecognised, "unrecognised"),
         (Drop::UnknownSource, "unknown_source"),
         (Drop::Stun, "stun"),
@@ -132,6 +141,8 @@ impl Drop {
         (Drop::Congested, "congested"),
         (Drop::SendError, "send_error"),
         (Drop::Budget, "budget"),
+        (Drop::Oversize, "oversize"),
+        (Drop::Rate, "rate"),
     ];
 }
 

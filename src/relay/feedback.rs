@@ -85,7 +85,7 @@ impl Call {
         for &(receiver, slot) in &publication.subscribers {
             let receiver = &mut self.participants[receiver];
             receiver.slots[slot].report_due = true;
-            receiver.arm(context.now, context);
+            receiver.link.arm(context.now, context);
         }
     }
 

@@ -69,7 +69,7 @@ impl Call {
             self.send_picture_loss(owner, ssrc, context);
         }
         if let Some(at) = deadline {
-            self.participants[owner].arm(at, context);
+            self.participants[owner].link.arm(at, context);
         }
     }
 
@@ -80,7 +80,7 @@ impl Call {
         let Some(sequence) = content.and_then(transport_sequence) else { return };
         participant.arrivals.record(sequence, arrived, context.now);
         if let Some(at) = participant.arrivals.deadline() {
-            participant.arm(at, context);
+            participant.link.arm(at, context);
         }
     }
 
@@ -124,7 +124,7 @@ impl Call {
         let lost = asks && layer.nacks.receive(incoming.index, context.now).given_up;
         if let Some(at) = layer.nacks.deadline() {
             let owner = publication.owner;
-            self.participants[owner].arm(at, context);
+            self.participants[owner].link.arm(at, context);
         }
         self.deliver(stream, codec, incoming, bytes, context);
         if lost {
@@ -203,7 +203,7 @@ impl Call {
                 Feeding::From(current) => waiting |= current != wanted_origin,
                 Feeding::Switched(current) => {
                     waiting |= Some(current) != wanted_origin;
-                    context.timers.arm(receiver.place, &mut receiver.alarm, context.now);
+                    receiver.link.arm(context.now, context);
                 }
                 Feeding::Impossible => {}
             }

@@ -17,6 +17,7 @@ mod hop;
 mod keyframe;
 mod latch;
 mod layer;
+mod link;
 mod nack;
 mod packet;
 mod participant;
@@ -28,6 +29,7 @@ mod rewrite;
 mod sent;
 mod subscription;
 mod timers;
+mod tunnel;
 mod window;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,7 +50,7 @@ use self::command::{CallKey, Command, Event};
 use self::context::{Context, Routes};
 use self::counters::{Counters, Drop, Protocol};
 use self::outbox::{Outbox, Path};
-use self::timers::{Place, Timers};
+use self::timers::{End, Timers};
 
 /// What a relay is made with.
 pub struct Config {
@@ -107,30 +109,32 @@ impl Relay {
     /// Takes one datagram. Whatever is not a participant's changes nothing but a counter.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>, out: &mut Outbox) {
         let Datagram { path, arrived, bytes } = datagram;
-        let Some(protocol) = classify(bytes) else { return self.worker.counters.drop(Drop::Unrecognised) };
+        let protocol = classify(bytes);
         let place = match protocol {
-            Protocol::Stun => ice::ufrag_of(bytes)
+            Some(Protocol::Stun) => ice::ufrag_of(bytes)
                 .and_then(|ufrag| std::str::from_utf8(ufrag).ok())
                 .and_then(|ufrag| self.worker.routes.ufrags.get(ufrag)),
             _ => self.worker.routes.paths.get(&path),
         };
         let Some(&place) = place else {
-            let reason = if protocol == Protocol::Stun { Drop::Stun } else { Drop::UnknownSource };
-            return self.worker.counters.drop(reason);
+            return self.worker.counters.drop(match protocol {
+                Some(Protocol::Stun) => Drop::Stun,
+                Some(_) => Drop::UnknownSource,
+                None => Drop::Unrecognised,
+            });
         };
         self.run(place.call, now, out, |call, context| {
-            let index = place.participant;
-            match protocol {
-                Protocol::Stun => {
-                    context.counters.received[Protocol::Stun as usize].add(bytes.len());
-                    call.handle_check(index, path, bytes, context);
-                }
-                Protocol::Dtls => {
-                    context.counters.received[Protocol::Dtls as usize].add(bytes.len());
-                    call.handle_dtls(index, path, bytes, context);
-                }
-                Protocol::Rtcp => call.handle_rtcp(index, bytes, arrived, context),
-                _ => call.handle_rtp(index, bytes, arrived, context),
+            if protocol == Some(Protocol::Stun) {
+                context.counters.received[Protocol::Stun as usize].add(bytes.len());
+            }
+            match (place.end, protocol) {
+                (End::Leg(side), Some(Protocol::Stun)) => call.tunnel.handle_check(side, path, bytes, context),
+                (End::Leg(side), _) => call.tunnel.forward(side, protocol, bytes, context),
+                (End::Session(_), None) => context.drop(Drop::Unrecognised),
+                (End::Session(index), Some(Protocol::Stun)) => call.handle_check(index, path, bytes, context),
+                (End::Session(index), Some(Protocol::Dtls)) => call.handle_dtls(index, path, bytes, context),
+                (End::Session(index), Some(Protocol::Rtcp)) => call.handle_rtcp(index, bytes, arrived, context),
+                (End::Session(index), _) => call.handle_rtp(index, bytes, arrived, context),
             }
         });
     }
@@ -149,16 +153,23 @@ impl Relay {
             Command::Leave { call, participant } => {
                 self.run_key(call, now, out, |call, context| call.leave(participant, context));
             }
-            Command::Tunnel { .. } | Command::EndTunnel { .. } => {}
+            Command::Tunnel { call, participant, other, ice } => {
+                self.run_key(call, now, out, |call, context| call.connect_tunnel((participant, other), &ice, context));
+            }
+            Command::EndTunnel { call, participant } => {
+                self.run_key(call, now, out, |call, context| call.tunnel.end_leg(participant, context));
+            }
         }
     }
 
     /// Does everything that is due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
         while let Some((at, place)) = self.worker.timers.pop(now) {
-            let call = self.calls.get_mut(place.call).filter(|call| call.holds(place));
-            if call.is_some_and(|call| call.alarm_fired(place, at)) {
-                self.run(place.call, now, out, |call, context| call.handle_timeout(place.participant, context));
+            if self.calls.get_mut(place.call).is_some_and(|call| call.alarm_fired(place, at)) {
+                self.run(place.call, now, out, |call, context| match place.end {
+                    End::Session(index) => call.handle_timeout(index, context),
+                    End::Leg(side) => call.tunnel.handle_timeout(side, context),
+                });
             }
         }
     }
@@ -268,13 +279,6 @@ impl Worker {
             rtcp: &mut self.rtcp,
             serial: &mut self.serial,
         }
-    }
-}
-
-impl Call {
-    /// Whether the entry that fired is the participant's live one.
-    fn alarm_fired(&mut self, place: Place, at: Instant) -> bool {
-        self.participants[place.participant].alarm.fired(at)
     }
 }
 

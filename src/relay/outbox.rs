@@ -144,6 +144,11 @@ impl Outbox {
         self.singles.iter().map(|(path, bytes)| (path, bytes.as_slice()))
     }
 
+    /// How many runs are open.
+    pub fn opened(&self) -> usize {
+        self.runs.len()
+    }
+
     /// Whether nothing is to be sent.
     pub fn is_empty(&self) -> bool {
         self.dirty.is_empty() && self.singles.is_empty()

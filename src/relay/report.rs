@@ -38,7 +38,7 @@ impl Call {
         }
         if let Some(at) = self.deadline(index) {
             // A deadline that what was done did not move must not turn into a spin.
-            self.participants[index].arm(at.max(context.now + LEAST), context);
+            self.participants[index].link.arm(at.max(context.now + LEAST), context);
         }
     }
 

@@ -1,22 +1,31 @@
-//! When which participant needs attention: a heap with one live entry per participant, so that an idle relay sleeps and
+//! When which link needs attention: a heap with one live entry per link, so that an idle relay sleeps and
 //! a busy one never scans.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// A participant's place on this worker. Places are used again; the serial never is.
+/// A link's place on this worker. Places are used again; the serial never is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Index of the call.
     pub call: usize,
-    /// Index of the participant within it.
-    pub participant: usize,
-    /// Counts every participant that ever was.
+    /// Where in it.
+    pub end: End,
+    /// Counts every link that ever was.
     pub serial: u64,
 }
 
-/// A participant's own side of its heap entry.
+/// What a link of a call ends in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// The session of the participant with this index.
+    Session(usize),
+    /// The leg on this side of the tunnel.
+    Leg(usize),
+}
+
+/// A link's own side of its heap entry.
 #[derive(Default)]
 pub struct Alarm(Option<Instant>);
 
@@ -38,7 +47,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// Makes sure that the participant is called at `at` or earlier.
+    /// Makes sure that the link is called at `at` or earlier.
     pub fn arm(&mut self, place: Place, alarm: &mut Alarm, at: Instant) {
         if alarm.0.is_some_and(|armed| armed <= at) {
             return;
@@ -72,10 +81,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_earliest_arming_of_a_participant_fires() {
+    fn only_the_earliest_arming_of_a_link_fires() {
         let start = Instant::now();
         let (mut timers, mut alarm) = (Timers::default(), Alarm::default());
-        let place = Place { call: 0, participant: 0, serial: 1 };
+        let place = Place { call: 0, end: End::Session(0), serial: 1 };
         timers.arm(place, &mut alarm, start + Duration::from_secs(2));
         timers.arm(place, &mut alarm, start + Duration::from_secs(3));
         timers.arm(place, &mut alarm, start + Duration::from_secs(1));

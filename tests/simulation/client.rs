@@ -269,18 +269,7 @@ impl Client {
 
     /// An authentic check under the credentials of a generation.
     pub fn check_of(&self, generation: u64, nominates: bool) -> Vec<u8> {
-        let ice = self.ice(generation);
-        let mut message = Message::builder_request(BINDING, MessageWriteVec::new());
-        let name = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag.as_deref().unwrap_or("any"));
-        message.add_attribute(&Username::new(&name).unwrap()).unwrap();
-        message.add_attribute(&RawAttribute::new(AttributeType::new(0x802a), &[7; 8])).unwrap();
-        if nominates {
-            message.add_attribute(&RawAttribute::new(AttributeType::new(0x0025), &[])).unwrap();
-        }
-        let key: IntegrityKey = ShortTermCredentials::new(ice.local_pwd.to_string()).make_key();
-        message.add_message_integrity_with_key(&key, IntegrityAlgorithm::Sha1).unwrap();
-        message.add_fingerprint().unwrap();
-        message.finish()
+        check(&self.ice(generation), nominates)
     }
 
     /// Protects a compound as this client.
@@ -434,6 +423,21 @@ impl Client {
         }
         self.pending.extend(send);
     }
+}
+
+/// An authentic check of a controlling end.
+pub fn check(ice: &IceParameters, nominates: bool) -> Vec<u8> {
+    let mut message = Message::builder_request(BINDING, MessageWriteVec::new());
+    let name = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag.as_deref().unwrap_or("any"));
+    message.add_attribute(&Username::new(&name).unwrap()).unwrap();
+    message.add_attribute(&RawAttribute::new(AttributeType::new(0x802a), &[7; 8])).unwrap();
+    if nominates {
+        message.add_attribute(&RawAttribute::new(AttributeType::new(0x0025), &[])).unwrap();
+    }
+    let key: IntegrityKey = ShortTermCredentials::new(ice.local_pwd.to_string()).make_key();
+    message.add_message_integrity_with_key(&key, IntegrityAlgorithm::Sha1).unwrap();
+    message.add_fingerprint().unwrap();
+    message.finish()
 }
 
 fn opus(plan: &Plan, payload_type: u8) -> Codec {

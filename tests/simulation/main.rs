@@ -15,6 +15,7 @@ mod hostile;
 mod membership;
 mod track;
 mod transport;
+mod tunnel;
 mod world;
 
 #[global_allocator]

@@ -57,6 +57,8 @@ pub struct World {
     pub recording: Option<Vec<(usize, Vec<u8>)>>,
     /// Every media datagram that left the relay for a client, while listening.
     pub listening: Option<Vec<(usize, Vec<u8>)>>,
+    /// Every datagram that left for an address that is no client's.
+    pub letters: Vec<(SocketAddr, Vec<u8>)>,
     flights: BinaryHeap<Reverse<Flight>>,
     launched: u64,
     random: StdRng,
@@ -93,6 +95,7 @@ impl World {
             media_to: HashMap::new(),
             recording: None,
             listening: None,
+            letters: Vec::new(),
             flights: BinaryHeap::new(),
             launched: 0,
             random: StdRng::seed_from_u64(seed),
@@ -139,6 +142,17 @@ impl World {
         let session = Box::new(self.clients[client].session());
         let (call, participant) = (CallKey(self.clients[client].call), ParticipantKey(client as u64));
         self.command(Command::Negotiated { call, participant, session });
+    }
+
+    /// A client that has left comes back with a new connection.
+    pub fn return_anew(&mut self, client: usize) {
+        let Client { call, mut address, plan, .. } = self.clients.swap_remove(client);
+        address.set_port(address.port() + 1);
+        let anew = Client::new(call, client as u64, address, plan, self.now, self.random.next_u64());
+        self.clients.push(anew);
+        let last = self.clients.len() - 1;
+        self.clients.swap(client, last);
+        self.renegotiate(client);
     }
 
     /// Points a pair of slots at another client's microphone and camera.
@@ -267,13 +281,15 @@ impl World {
         let now = self.now;
         self.events.extend(self.out.events.drain(..).map(|event| (now, event)));
         for (remote, bytes) in sent {
-            let is_media = bytes[0] >= 128 && !(192..224).contains(&bytes[1]);
+            let is_media = matches!(bytes[..], [128..=255, second, ..] if !(192..224).contains(&second));
             *self.media_to.entry(remote).or_default() += u64::from(is_media);
             if let Some(client) = self.clients.iter().position(|client| client.address == remote) {
                 if let Some(listening) = self.listening.as_mut().filter(|_| is_media) {
                     listening.push((client, bytes.clone()));
                 }
                 self.launch(false, client, remote, bytes);
+            } else {
+                self.letters.push((remote, bytes));
             }
         }
     }
