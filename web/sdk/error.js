@@ -2,8 +2,8 @@
 
 /**
  * Codes: those of PROTOCOL.md (`refused`, `full`, `unavailable`, `replaced`, `version`, `ended`, …) and those that
- * only a client can see: `link`, `unsupported`, `unreachable`, `lost`, `media`, `unverified`, `disagreement`,
- * `encryption`, `device`.
+ * only a client can see: `link`, `unsupported`, `unreachable`, `lost`, `media`, `tunnel`, `unverified`,
+ * `disagreement`, `encryption`, `device`, `host`, `aborted`.
  */
 export class SottoError extends Error {
   /**
@@ -34,7 +34,7 @@ export function asSottoError(error, code) {
 }
 
 /** Joining again would be answered alike, or would push another device out of the call. */
-const FINAL = new Set(['refused', 'full', 'replaced', 'version', 'link', 'unsupported']);
+const FINAL = new Set(['refused', 'full', 'replaced', 'removed', 'version', 'link', 'unsupported', 'aborted']);
 
 /** @type {Record<string, string>} */
 const SENTENCES = {
@@ -42,6 +42,7 @@ const SENTENCES = {
   full: 'The call, or the relay, is full.',
   unavailable: 'The relay takes no new calls now.',
   replaced: 'This seat in the call was taken over by another connection.',
+  removed: 'The host removed you from the call, or did not let you in.',
   version: 'This page and the relay speak different versions of the protocol.',
   ended: 'The call ended.',
   link: 'This is not the link of a call.',
@@ -49,8 +50,11 @@ const SENTENCES = {
   unreachable: 'The relay cannot be reached.',
   lost: 'The connection to the relay was lost.',
   media: 'No media path to the relay could be opened.',
+  tunnel: 'No tunnel to the other person could be opened; the call goes on by way of the relay, still encrypted.',
   unverified: 'Something arrived that could not be verified; it is not shown.',
   disagreement: 'The members of the call do not see the same people.',
   encryption: 'End-to-end encryption could not be started.',
+  host: 'Only the host of the call can do that.',
+  aborted: 'Joining was given up.',
   device: 'The camera or microphone could not be opened.',
 };
