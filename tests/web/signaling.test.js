@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
+import { SottoError } from '../../web/sdk/error.js';
 import { Signaling, retryDelay, socketUrl } from '../../web/sdk/signaling.js';
 
 class Socket {
@@ -187,4 +188,54 @@ test('waiting times double, are capped, and differ between clients', () => {
   assert.deepEqual(full, [300, 600, 1200, 2400, 4800, 8000, 8000, 8000]);
   assert.equal(retryDelay(0, () => 0), 150);
   assert.equal(retryDelay(1e9, () => 1), 8000);
+});
+
+test('leaving waits for the receipt, hands it on, and for nothing else', async (t) => {
+  timers(t);
+  const { socket, signaling } = await joined();
+  const seen = [];
+  for (const type of ['receipt', 'participant', 'lost']) signaling.addEventListener(type, ({ detail }) => seen.push([type, detail]));
+  const left = signaling.leave();
+  assert.deepEqual(socket.sent.at(-1), { type: 'leave' });
+  socket.says({ type: 'participant', id: 'late' });
+  const receipt = { type: 'receipt', final: true, retention_days: 7, row: null };
+  socket.says(receipt);
+  await left;
+  assert.deepEqual(seen, [['receipt', receipt]]);
+  assert.equal(socket.readyState, 3);
+});
+
+test('a server that says nothing after our goodbye is not waited for', async (t) => {
+  timers(t);
+  const { socket, signaling, advance } = await joined();
+  const left = signaling.leave();
+  advance(1_000);
+  await left;
+  assert.equal(socket.readyState, 3);
+});
+
+test('whoever waits at a locked call may knock, for as long as it takes, and is given up only by their own wish', async (t) => {
+  timers(t);
+  const { socket, signaling, advance } = open();
+  const joining = signaling.join(async () => ({ call: 'c' }));
+  socket.says({ type: 'welcome', v: 1, nonce: 'n0' });
+  await settle();
+  socket.says({ type: 'waiting', participant: 'p1', state: {} });
+  signaling.send({ type: 'knock', data: 'x' });
+  assert.deepEqual(socket.sent.at(-1), { type: 'knock', data: 'x' });
+  for (let n = 0; n < 40; n += 1) {
+    advance(1_000);
+    socket.says({ type: 'pong', t: 0 });
+  }
+  socket.says({ type: 'joined', participant: 'p1', participants: [], limits: { rate: 100 } });
+  assert.equal((await joining).participant, 'p1');
+  signaling.close();
+
+  const second = open();
+  const waiting = second.signaling.join(async () => ({ call: 'c' }));
+  second.socket.says({ type: 'welcome', v: 1, nonce: 'n0' });
+  await settle();
+  second.socket.says({ type: 'waiting', participant: 'p2', state: {} });
+  second.signaling.close(new SottoError('aborted'));
+  await assert.rejects(waiting, { code: 'aborted' });
 });

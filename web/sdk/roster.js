@@ -9,7 +9,8 @@ import { isSource, kindOf } from './transport.js';
  * @typedef {object} Hooks
  * @property {(participant: Participant, change: 'joined' | 'left' | 'changed') => void} changed
  * @property {(participant: Participant, source: Source, track: MediaStreamTrack | null) => void} track
- * @property {(id: string, source: Source, height: number) => void} want
+ * @property {(id: string, source: Source, height: number) => void} want Asks the relay for a publication.
+ * @property {(id: string, source: Source, height: number) => void} size How tall a picture is shown.
  */
 
 /** Height, in device pixels, in which a picture is asked for until the page says how large it shows it. */
@@ -20,6 +21,8 @@ const REUNION_MS = 8_000;
 export class Roster {
   /** @type {Map<string, Participant>} */ #participants = new Map();
   /** Who is connected and what they publish, says the relay. @type {Map<string, Set<Source>>} */ #connected = new Map();
+  /** What comes through the tunnel, says the other one. @type {{id: string, streams: Set<Source>}} */
+  #tunnelled = { id: '', streams: new Set() };
   /** The names of the others by their ids, says the encryption. @type {Map<string, string>} */ #authentic = new Map();
   /** Heights that the page asked for, by participant and source. @type {Map<string, number>} */ #heights = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #reunion;
@@ -52,6 +55,7 @@ export class Roster {
   reset(connected) {
     this.#connected = new Map(connected.map(({ id, streams }) => [id, new Set(streams.filter(isSource))]));
     this.#authentic.clear();
+    this.#tunnelled = { id: '', streams: new Set() };
     clearTimeout(this.#reunion);
     this.#reunion = setTimeout(() => {
       this.#reunion = undefined;
@@ -101,9 +105,26 @@ export class Roster {
     this.#connected.get(id)?.delete(source);
     const participant = this.#participants.get(id);
     if (!participant) return;
-    participant.published.delete(source);
+    participant.published = this.#published(id);
     participant.unverified.delete(source);
     this.#hooks.changed(participant, 'changed');
+  }
+
+  /**
+   * @param {string} id
+   * @param {Set<Source>} streams All that they send through the tunnel.
+   */
+  tunnelled(id, streams) {
+    this.#tunnelled = { id, streams: new Set(streams) };
+    const participant = this.#participants.get(id);
+    if (!participant) return;
+    participant.published = this.#published(id);
+    this.#hooks.changed(participant, 'changed');
+  }
+
+  /** A new connection to the relay: it has been asked for nothing yet. */
+  askAgain() {
+    for (const [id, sources] of this.#connected) for (const source of sources) this.#want(id, source);
   }
 
   /**
@@ -113,6 +134,7 @@ export class Roster {
    */
   size(id, source, height) {
     this.#heights.set(`${id} ${source}`, height);
+    this.#hooks.size(id, source, height);
     this.#want(id, source);
   }
 
@@ -148,14 +170,19 @@ export class Roster {
       let participant = this.#participants.get(id);
       if (!participant) {
         participant = new Participant(id, name);
-        participant.published = new Set(this.#connected.get(id));
+        participant.published = this.#published(id);
         this.#participants.set(id, participant);
         this.#hooks.changed(participant, 'joined');
       }
       this.#setPresent(participant, true);
-      participant.published = new Set(this.#connected.get(id));
+      participant.published = this.#published(id);
       for (const source of participant.published) this.#want(id, source);
     }
+  }
+
+  /** @param {string} id @returns {Set<Source>} By the relay and through the tunnel. */
+  #published(id) {
+    return new Set([...this.#connected.get(id) ?? [], ...(this.#tunnelled.id === id ? this.#tunnelled.streams : [])]);
   }
 
   /**

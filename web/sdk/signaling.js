@@ -4,7 +4,7 @@ import { SottoError } from './error.js';
 
 /**
  * @typedef {{type: string, [member: string]: any}} Message
- * @typedef {{participants: number, pairs: number, relay: number, rate: number}} Limits
+ * @typedef {{participants: number, pairs: number, relay: number, rate: number, tunnel?: boolean}} Limits
  * @typedef {{id: string, streams: string[]}} Present
  * @typedef {{participant: string, participants: Present[], limits: Limits}} Joined
  * @typedef {(url: string, protocol: string) => WebSocket} OpenSocket
@@ -17,6 +17,8 @@ const JOIN_MS = 12_000;
 const PING_MS = 8_000;
 /** Milliseconds that an answer may take before the connection counts as lost. */
 const ANSWER_MS = 10_000;
+/** Milliseconds after our goodbye in which the server says what it stored. */
+const RECEIPT_MS = 1_000;
 /** Messages per second where the server states no rate. */
 const USUAL_RATE = 20;
 /** Part of the server's rate that flows, and again that may come in one burst: in no second do both pass the cap. */
@@ -61,6 +63,7 @@ export class Signaling extends EventTarget {
   /** @type {SottoError | undefined} */ #fatal;
   #admitted = false;
   #over = false;
+  /** Once we have said goodbye: ends the waiting for the receipt. @type {(() => void) | undefined} */ #left;
   /** @type {() => number} */ #now;
 
   /**
@@ -95,6 +98,8 @@ export class Signaling extends EventTarget {
           this.#end(new SottoError('encryption', String(error), { cause: error }));
         }
       }, { once: true });
+      // Somebody has to let us in, which may take them as long as it may.
+      this.addEventListener('waiting', () => clearTimeout(timer), { once: true });
       this.addEventListener('joined', (event) => {
         clearTimeout(timer);
         resolve(detail(event));
@@ -140,16 +145,34 @@ export class Signaling extends EventTarget {
     });
   }
 
-  /** Says goodbye and closes; no `lost` follows. */
-  close() {
+  /** Says goodbye, waits for the receipt (which is dispatched) and closes; no `lost` follows. */
+  async leave() {
+    if (this.#over || !this.#admitted) return this.close();
+    this.#put({ type: 'leave' });
+    this.#over = true;
+    clearInterval(this.#pinging);
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, RECEIPT_MS);
+      this.#left = () => (clearTimeout(timer), resolve(undefined));
+      this.#socket.onclose = this.#left;
+    });
+    this.#stop(new SottoError('lost'));
+  }
+
+  /**
+   * Says goodbye and closes; no `lost` follows, but for a reason that is given.
+   * @param {SottoError} [reason]
+   */
+  close(reason) {
     if (this.#over) return;
     this.#put({ type: 'leave' });
-    this.#stop(new SottoError('lost'));
+    if (reason) this.#end(reason);
+    else this.#stop(new SottoError('lost'));
   }
 
   /** @param {unknown} data */
   #receive(data) {
-    if (this.#over) return;
+    if (this.#over && !this.#left) return;
     /** @type {Message} */ let message;
     try {
       message = JSON.parse(String(data));
@@ -158,13 +181,17 @@ export class Signaling extends EventTarget {
     }
     if (typeof message !== 'object' || message === null || typeof message.type !== 'string') return;
     this.#asked = undefined;
-    if (message.type === 'answer') {
+    if (this.#left) {
+      if (message.type === 'receipt') this.dispatchEvent(new CustomEvent('receipt', { detail: message }));
+      if (message.type === 'receipt') this.#left();
+    } else if (message.type === 'answer') {
       this.#offers.get(message.id)?.resolve(message.sdp);
       this.#offers.delete(message.id);
     } else if (message.type === 'error') {
       this.#refused(message);
     } else if (message.type !== 'lost') {
-      if (message.type === 'joined') this.#begin(message.limits);
+      // Whoever waits to be let in may knock.
+      if (message.type === 'joined' || message.type === 'waiting') this.#begin(message.limits);
       this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
     }
   }
@@ -185,10 +212,10 @@ export class Signaling extends EventTarget {
 
   /** @param {Limits | undefined} limits */
   #begin(limits) {
-    if (this.#admitted) return;
-    this.#admitted = true;
     this.#rate = Math.max(1, (limits?.rate ?? USUAL_RATE) * RATE_SHARE);
     this.#tokens = this.#rate;
+    if (this.#admitted) return this.#flush();
+    this.#admitted = true;
     this.#pinging = setInterval(() => this.#ping(), PING_MS);
     this.#flush();
   }

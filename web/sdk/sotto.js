@@ -4,11 +4,12 @@ import { Encryption } from '../e2ee/encryption.js';
 import { ChatLog } from './chat.js';
 import { SottoError, asSottoError } from './error.js';
 import { LocalMedia } from './local.js';
+import { Moderation } from './moderation.js';
 import { Participant } from './participant.js';
 import { Roster } from './roster.js';
 import { Session } from './session.js';
 import { detail, retryDelay } from './signaling.js';
-import { Meter, Speaker } from './speaking.js';
+import { Meter, Speakers } from './speaking.js';
 import { isSource, kindOf } from './transport.js';
 
 export { Participant, SottoError };
@@ -17,6 +18,15 @@ export { Participant, SottoError };
  * @typedef {import('./transport.js').Source} Source
  * @typedef {'connecting' | 'connected' | 'reconnecting' | 'ended'} State
  * @typedef {import('./chat.js').ChatMessage} ChatMessage
+ * @typedef {{final: boolean, retention_days: number, row: Record<string, unknown> | null}} Receipt
+ *
+ * @typedef {object} JoinOptions
+ * @property {string} name
+ * @property {MediaStream | null} [stream] Holds the microphone and camera to send.
+ * @property {boolean} [tunnel] Whether two may talk through a tunnel; false has all forwarded.
+ * @property {() => void} [waiting] The call is locked: somebody has to let us in.
+ * @property {AbortSignal} [signal] Gives up joining.
+ * @property {number} [patience] Milliseconds before two who remain go back to the tunnel; for tests.
  */
 
 /** Milliseconds without success after which reconnecting gives up. */
@@ -31,31 +41,39 @@ const THINGS = { microphone: 'voice', camera: 'video', screen: 'screen', 'screen
  * Events, each a CustomEvent:
  * `state` {state, reason?: SottoError, closing?: number}; `participant` {participant, change: joined|left|changed};
  * `track` {participant, kind, source, track} (track null: it ended); `speaking` {participant, speaking, level};
- * `chat` {message, change: new|unsent}; `verification` {code, joined, left}; `local` {source, track};
+ * `chat` {message, change: new|unsent}; `verification` {code, joined, left, removed}; `local` {source, track};
+ * `path` {path: tunnel|forwarded}; `host` {host, locked}; `knock` {knocks}; `mute` {by};
  * `error` {error: SottoError, participant?, source?}.
  */
 export class Call extends EventTarget {
   /** @type {State} */ state = 'connecting';
   /** Ourselves. @type {Participant} */ self;
+  /** What the server says it stored of the call; null until we left. @type {Receipt | null} */ receipt = null;
   #code = '';
   #chat = new ChatLog((message, change) => this.#emit('chat', { message, change }));
   #roster = new Roster({
     changed: (participant, change) => {
-      if (change === 'left') this.#speakers.delete(participant);
+      if (change === 'left') this.#speakers.forget(participant);
       this.#emit('participant', { participant, change });
     },
     track: (participant, source, track) => this.#emit('track', { participant, kind: kindOf(source), source, track }),
     want: (id, source, height) => this.#session?.want(id, source, height),
+    size: (id, source, height) => this.#session?.size(id, source, height),
   });
-  /** @type {Map<Participant, Speaker>} */ #speakers = new Map();
+  #speakers = new Speakers((participant) => {
+    const { speaking, level } = participant;
+    this.#emit('speaking', { participant, speaking, level });
+  });
   /** @type {Session | undefined} */ #session;
   /** @type {Meter | undefined} */ #meter;
   /** Since when nothing got through, and our attempts. @type {{since: number, attempt: number} | null} */
   #outage = null;
   #link;
   #encryption;
+  #options;
+  #moderation;
   #local;
-  #clock = setInterval(() => this.#tick(), 300);
+  #clock = setInterval(() => this.#speakers.tick(), 300);
   #online = () => void this.#session?.restart().catch(() => {});
 
   /** Whether this browser can take part; a call never goes on without encryption. */
@@ -86,24 +104,31 @@ export class Call extends EventTarget {
   /**
    * Joins a call and resolves once admitted. Rejects with a SottoError whose `code` says why not.
    * @param {string} link Host or invite link.
-   * @param {{name: string, stream?: MediaStream | null}} options `stream` holds the microphone and camera to send.
+   * @param {JoinOptions} options
    * @returns {Promise<Call>}
    */
-  static async join(link, { name, stream = null }) {
+  static async join(link, options) {
     if (!Call.supported) throw new SottoError('unsupported');
+    const { name, stream = null, tunnel = true, signal } = options;
+    if (signal?.aborted) throw new SottoError('aborted');
     /** @type {Encryption} */ let encryption;
     try {
-      encryption = await Encryption.open(link, { name });
+      encryption = await Encryption.open(link, { name, tunnel });
     } catch (error) {
       throw asSottoError(error, 'link');
     }
-    const call = new Call(link, encryption, name);
+    const call = new Call(link, encryption, options);
     call.#local.adopt(stream);
+    const giveUp = () => call.#session?.close(new SottoError('aborted'));
+    signal?.addEventListener('abort', giveUp);
     try {
+      if (signal?.aborted) throw new SottoError('aborted');
       await call.#connect();
     } catch (error) {
       void call.#finish();
       throw asSottoError(error, 'unreachable');
+    } finally {
+      signal?.removeEventListener('abort', giveUp);
     }
     return call;
   }
@@ -112,12 +137,22 @@ export class Call extends EventTarget {
    * Use `Call.join`.
    * @param {string} link
    * @param {Encryption} encryption
-   * @param {string} name
+   * @param {JoinOptions} options
    */
-  constructor(link, encryption, name) {
+  constructor(link, encryption, options) {
     super();
+    const { name } = options;
     this.#link = link;
     this.#encryption = encryption;
+    this.#options = options;
+    this.#moderation = new Moderation(encryption, {
+      send: (message) => this.#session?.send(message),
+      participant: (id) => this.#roster.get(id),
+      self: () => this.self,
+      mute: () => this.setMicrophone(false),
+      removed: (error) => this.#end(error),
+      emit: (type, value) => this.#emit(type, value),
+    });
     this.self = new Participant('', name, true);
     this.#local = new LocalMedia((source, track) => this.#changed(source, track));
     this.#listen();
@@ -137,6 +172,56 @@ export class Call extends EventTarget {
   /** Six groups of five digits, equal for all; empty while alone. */
   get verificationCode() {
     return this.#roster.alone ? '' : this.#code;
+  }
+
+  /** `tunnel` while the relay holds no key of what we send and receive. @returns {import('./path.js').Kind} */
+  get path() {
+    return this.#session?.path ?? 'forwarded';
+  }
+
+  /** Whether ours is the host link. */
+  get isHost() {
+    return this.#moderation.isHost;
+  }
+
+  /** Whom the host's signed word names, where they are in the call. @returns {Participant | null} */
+  get host() {
+    return this.#moderation.host;
+  }
+
+  /** Whether nobody comes in whom the host does not let in. */
+  get locked() {
+    return this.#moderation.locked;
+  }
+
+  /** Who asks to be let in. @returns {readonly import('./moderation.js').Knock[]} */
+  get knocks() {
+    return this.#moderation.knocks;
+  }
+
+  /** Locks the call or opens it; for the host, like the next four. @param {boolean} on */
+  lock(on) {
+    return this.#moderation.lock(on);
+  }
+
+  /** Lets somebody in. @param {string} participant Of a knock. */
+  admit(participant) {
+    return this.#moderation.admit(participant);
+  }
+
+  /** Sends somebody away. @param {string} participant Of a knock. */
+  deny(participant) {
+    return this.#moderation.deny(participant);
+  }
+
+  /** Shuts somebody out for good, and locks the call. @param {Participant | string} participant */
+  remove(participant) {
+    return this.#moderation.remove(participant);
+  }
+
+  /** Asks all others to mute themselves. */
+  muteAll() {
+    return this.#moderation.muteAll();
   }
 
   /** What was written, oldest first; gone with the page. @returns {readonly ChatMessage[]} */
@@ -218,23 +303,25 @@ export class Call extends EventTarget {
     this.#roster.size(participant.id, source, pixels);
   }
 
-  /** WebRTC's own statistics of the connection to the relay. @returns {Promise<RTCStatsReport>} */
+  /** WebRTC's own statistics of the connection in use. @returns {Promise<RTCStatsReport>} */
   async getStats() {
     if (!this.#session) throw new SottoError('lost');
     return this.#session.getStats();
   }
 
-  /** Leaves, stops what the SDK opened, and forgets. */
+  /** Leaves, stops what the SDK opened, and forgets; resolves with the last `state`. */
   leave() {
-    if (this.state === 'ended') return;
-    this.#setState('ended');
-    void this.#finish();
+    return this.#end();
   }
 
   // Connecting, and connecting again.
 
   async #connect() {
     /** @type {Session} */ const session = new Session(this.#link, this.#encryption, {
+      waiting: (id, state) => {
+        this.#moderation.waiting(id, state).catch((error) => session.close(asSottoError(error, 'encryption')));
+        this.#options.waiting?.();
+      },
       joined: (joined) => this.#joined(session, joined),
       up: () => this.#up(),
       arrived: (id) => {
@@ -247,11 +334,18 @@ export class Call extends EventTarget {
       },
       published: (id, stream) => this.#roster.published(id, stream),
       unpublished: (id, stream) => this.#roster.unpublished(id, stream),
+      tunnelled: (id, streams) => this.#roster.tunnelled(id, streams),
+      attached: () => this.#roster.askAgain(),
+      path: (path) => this.#emit('path', { path }),
       show: (owner, track) => this.#roster.show(owner, track),
+      knock: (type, message) => this.#moderation.knocked(type, message),
+      receipt: ({ final, retention_days, row }) => {
+        this.receipt = { final: final === true, retention_days: Number(retention_days) || 0, row: row ?? null };
+      },
       closing: (_, seconds) => this.#emit('state', { state: this.state, closing: seconds }),
       fault: (error) => this.#emit('error', { error }),
       lost: (error) => void this.#reconnect(error),
-    });
+    }, { tunnel: this.#options.tunnel ?? true, patience: this.#options.patience });
     this.#session = session;
     try {
       await session.join();
@@ -267,6 +361,7 @@ export class Call extends EventTarget {
    */
   #joined(session, { participant, participants }) {
     this.self.id = participant;
+    this.#moderation.reset();
     this.#encryption.joined(participant, participants.map(({ id }) => id));
     this.#roster.reset(participants);
     this.#emit('participant', { participant: this.self, change: 'changed' });
@@ -296,8 +391,15 @@ export class Call extends EventTarget {
       }
       if (this.#ended) return;
     }
-    this.#setState('ended', last);
-    void this.#finish();
+    await this.#end(last);
+  }
+
+  /** @param {SottoError} [reason] */
+  async #end(reason) {
+    if (this.#ended) return;
+    this.state = 'ended';
+    await this.#finish();
+    this.#emit('state', { state: this.state, reason, receipt: this.receipt });
   }
 
   /** Asked between awaits, where `state` may have changed. */
@@ -307,6 +409,7 @@ export class Call extends EventTarget {
 
   async #finish() {
     clearInterval(this.#clock);
+    this.#moderation.admitted();
     this.#roster.close();
     globalThis.removeEventListener?.('online', this.#online);
     this.#meter?.close();
@@ -315,7 +418,7 @@ export class Call extends EventTarget {
     this.#chat.clear();
     // Its goodbye still goes through the connection, but nobody waits long for it.
     await Promise.race([this.#encryption.close(), new Promise((resolve) => setTimeout(resolve, GOODBYE_MS))]);
-    this.#session?.close();
+    await this.#session?.leave();
   }
 
   // What we send.
@@ -356,7 +459,7 @@ export class Call extends EventTarget {
       return;
     }
     this.#meter ??= new Meter((level) => {
-      this.#heard(this.self, level);
+      this.#speakers.hear(this.self, level);
       if ((this.#session?.backlog ?? 0) < HINT_BACKLOG) this.#tell('speaking', { level });
     });
     this.#meter.listen(track);
@@ -386,21 +489,24 @@ export class Call extends EventTarget {
     // Not by `on`: the goodbye comes when all else has ended.
     this.#encryption.addEventListener('send', (event) => this.#session?.relay(detail(event)));
     on('roster', ({ participants }) => {
-      this.#roster.authenticate(participants.filter((/** @type {{id: string}} */ { id }) => id !== this.self.id));
+      const others = participants.filter((/** @type {{id: string}} */ { id }) => id !== this.self.id);
+      this.#roster.authenticate(others);
+      this.#session?.authenticated(others);
     });
-    on('code', ({ code, joined, left }) => {
+    on('code', ({ code, joined, left, removed = [] }) => {
       this.#code = code ?? '';
-      this.#emit('verification', { code: this.verificationCode, joined, left });
+      this.#emit('verification', { code: this.verificationCode, joined, left, removed });
     });
-    on('live', (frame) => this.#session?.authenticated(frame));
+    on('live', (frame) => this.#session?.live(frame));
+    on('tunnel', (message) => this.#session?.described(message));
+    on('tunnel-over', (message) => this.#session?.tunnelOver(message));
     on('message', ({ participant, kind, body }) => this.#message(participant, kind, body));
     on('unverified', ({ participant, name, stream }) => this.#unverified(participant, name, stream));
     on('disagreement', ({ participants }) => {
       if (participants.length > 0) this.#emit('error', { error: new SottoError('disagreement') });
     });
     on('failed', () => {
-      this.#setState('ended', new SottoError('encryption', 'The encryption failed; nothing was sent without it.'));
-      void this.#finish();
+      void this.#end(new SottoError('encryption', 'The encryption failed; nothing was sent without it.'));
     });
   }
 
@@ -413,7 +519,7 @@ export class Call extends EventTarget {
     const participant = this.#roster.get(id);
     if (!participant || typeof body !== 'object' || body === null) return;
     if (kind === 'speaking') {
-      this.#heard(participant, body.level);
+      this.#speakers.hear(participant, body.level);
     } else if (kind === 'state') {
       participant.microphone = body.microphone === true;
       this.#emit('participant', { participant, change: 'changed' });
@@ -421,36 +527,9 @@ export class Call extends EventTarget {
       this.#chat.receive(participant, body);
     } else if (kind === 'unsend') {
       this.#chat.takeBack(participant, body.id);
+    } else if (kind === 'mute') {
+      void this.#moderation.muted(participant);
     }
-  }
-
-  /**
-   * @param {Participant} participant
-   * @param {unknown} level
-   */
-  #heard(participant, level) {
-    let speaker = this.#speakers.get(participant);
-    if (!speaker) this.#speakers.set(participant, (speaker = new Speaker()));
-    speaker.hear(level, performance.now());
-    this.#tellSpeaking(participant, speaker);
-  }
-
-  #tick() {
-    const now = performance.now();
-    for (const [participant, speaker] of this.#speakers) {
-      if (speaker.tick(now)) this.#tellSpeaking(participant, speaker);
-    }
-  }
-
-  /**
-   * @param {Participant} participant
-   * @param {Speaker} speaker
-   */
-  #tellSpeaking(participant, { speaking, level }) {
-    if (participant.speaking === speaking && participant.level === level) return;
-    participant.speaking = speaking;
-    participant.level = level;
-    this.#emit('speaking', { participant, speaking, level });
   }
 
   /**

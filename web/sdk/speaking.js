@@ -55,6 +55,59 @@ export class Speaker {
   }
 }
 
+/**
+ * Everybody's levels, as they are told to the page.
+ * @typedef {import('./participant.js').Participant} Participant
+ */
+export class Speakers {
+  /** @type {Map<Participant, Speaker>} */ #speakers = new Map();
+  #changed;
+  #now;
+
+  /**
+   * @param {(participant: Participant) => void} changed
+   * @param {() => number} [now] Milliseconds.
+   */
+  constructor(changed, now = () => performance.now()) {
+    this.#changed = changed;
+    this.#now = now;
+  }
+
+  /**
+   * @param {Participant} participant
+   * @param {unknown} level
+   */
+  hear(participant, level) {
+    let speaker = this.#speakers.get(participant);
+    if (!speaker) this.#speakers.set(participant, (speaker = new Speaker()));
+    speaker.hear(level, this.#now());
+    this.#tell(participant, speaker);
+  }
+
+  /** Time went by: whoever was not heard for a while no longer speaks. */
+  tick() {
+    for (const [participant, speaker] of this.#speakers) {
+      if (speaker.tick(this.#now())) this.#tell(participant, speaker);
+    }
+  }
+
+  /** @param {Participant} participant */
+  forget(participant) {
+    this.#speakers.delete(participant);
+  }
+
+  /**
+   * @param {Participant} participant
+   * @param {Speaker} speaker
+   */
+  #tell(participant, { speaking, level }) {
+    if (participant.speaking === speaking && participant.level === level) return;
+    participant.speaking = speaking;
+    participant.level = level;
+    this.#changed(participant);
+  }
+}
+
 /** Listens to the microphone, and calls back with a level at a constant rate until it is closed. */
 export class Meter {
   #context;

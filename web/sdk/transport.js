@@ -96,8 +96,12 @@ export class Transport extends EventTarget {
   async carry(source, track) {
     const { sender, mid } = await this.#line(source);
     if (!sender.transform || mid === null) throw new SottoError('encryption');
-    if (track && source === 'camera') await shape(sender, cameraLayers(track.getSettings().height ?? 720));
-    await sender.replaceTrack(track);
+    try {
+      if (track && source === 'camera') await shape(sender, cameraLayers(track.getSettings().height ?? 720));
+      await sender.replaceTrack(track);
+    } catch (error) {
+      throw this.#closed ? new SottoError('lost') : error;
+    }
     return mid;
   }
 
@@ -124,9 +128,9 @@ export class Transport extends EventTarget {
     await this.#change(async () => this.#peer.restartIce());
   }
 
-  /** @returns {Promise<RTCStatsReport>} */
-  getStats() {
-    return this.#peer.getStats();
+  /** @param {MediaStreamTrack} [track] Of this alone. @returns {Promise<RTCStatsReport>} */
+  getStats(track) {
+    return this.#peer.getStats(track);
   }
 
   close() {
@@ -195,7 +199,7 @@ export class Transport extends EventTarget {
         await this.#exchange();
         for (const { resolve } of applied) resolve();
       } catch (error) {
-        const told = asSottoError(error, 'encryption');
+        const told = this.#closed ? new SottoError('lost') : asSottoError(error, 'encryption');
         for (const { reject } of applied) reject(told);
         // A line without its transform, or half an exchange, must not be described by a later offer.
         if (!this.#closed) this.#fail(told);
@@ -265,10 +269,11 @@ function encodings(source) {
 }
 
 /**
+ * Leaves an m-line the codecs that we use, in our order.
  * @param {RTCRtpTransceiver} line
  * @param {'audio' | 'video'} kind
  */
-function prefer(line, kind) {
+export function prefer(line, kind) {
   const wanted = CODECS[kind];
   const known = RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [];
   const usable = known.filter(({ mimeType }) => wanted.includes(mimeType.toLowerCase()));
