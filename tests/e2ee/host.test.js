@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { World, film, point } from './world.js';
 
-test('rule 9: a removed member decrypts nothing two seconds later; the code says who it was', async () => {
+test('rule 9: a removed member decrypts nothing two seconds later; the code changes and says who was removed', async () => {
   const world = await World.open();
   const ana = await world.join('Ana', world.links.host);
   const [ben, cy] = [await world.join('Ben'), await world.join('Cy')];

@@ -21,6 +21,7 @@
   const remotes = new Map(); // 'participant/source' -> what is measured of it
   const slots = new Map(); // track id -> frames, for the slots that are watched across owners
   const log = [];
+  const doubled = []; // times at which two tracks of one person's microphone were heard, or could have been
   const plain = []; // [codec, the first bytes in base64] of our own frames in the clear
   let call, audio, sdk, flash;
 
@@ -61,27 +62,71 @@
     return stream;
   }
 
-  /** Plays a remote track and measures it. */
+  /** Milliseconds for which the SDK keeps a track alive behind its successor. */
+  const LINGER = 300;
+
+  /**
+   * Plays a remote track and measures it. Like a page, it leaves the old picture until the new one is there; the frames
+   * of both are one row. Old sound stays for as long, so that it would be heard if it were not silenced.
+   */
   function receive(participant, source, track) {
     const key = `${idOf(participant)}/${source}`;
-    remotes.get(key)?.element.remove();
+    const old = remotes.get(key);
+    if (track && old?.track === track) return;
+    if (old && track) {
+      setTimeout(() => retire(old), LINGER);
+    } else if (old) retire(old);
     remotes.delete(key);
     if (!track) return;
     const element = document.createElement(track.kind);
     Object.assign(element, { autoplay: true, playsInline: true, muted: track.kind === 'video', srcObject: new MediaStream([track]) });
     document.body.append(element);
     element.play().catch(() => {});
-    const remote = { participant: idOf(participant), source, track, element, since: now(), frames: [] };
+    const remote = { participant: idOf(participant), source, track, element, old, since: old?.since ?? now(), frames: old?.frames ?? [] };
     remotes.set(key, remote);
-    if (track.kind === 'video') watch(element, remote.frames);
+    if (track.kind === 'video') watch(element, remote.frames, () => old && retire(old));
     else listen(remote);
   }
 
+  function retire(remote) {
+    remote.retired = true;
+    remote.element.remove();
+    remote.element.srcObject = null;
+    remote.stop?.();
+    if (remote.old) retire(remote.old);
+    remote.old = null;
+  }
+
+  /** Notes whether somebody is heard twice: by what the tracks may do, and by what comes out of them. */
+  function listenForDoubles() {
+    const samples = new Float32Array(512);
+    const loud = ({ analyser }) => {
+      if (!analyser) return false;
+      analyser.getFloatTimeDomainData(samples);
+      return Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length) > 0.02;
+    };
+    let row = 0;
+    setInterval(() => {
+      let both = false;
+      for (const remote of remotes.values()) {
+        if (remote.source !== 'microphone') continue;
+        const all = [];
+        for (let each = remote; each; each = each.old) all.push(each);
+        if (all.filter(({ track }) => track.enabled && track.readyState === 'live').length > 1) doubled.push({ at: now(), how: 'enabled' });
+        if (all.filter(loud).length > 1) both = true;
+      }
+      row = both ? row + 1 : 0;
+      if (row === 4) doubled.push({ at: now(), how: 'heard' }); // less is what the analysers hold of the past
+    }, 20);
+  }
+
   /** Notes the time and the mean colour of every frame that the element presents. */
-  function watch(element, frames) {
+  function watch(element, frames, began = () => {}) {
     const canvas = Object.assign(document.createElement('canvas'), { width: 8, height: 4 });
     const paint = canvas.getContext('2d', { willReadFrequently: true });
     const look = (_, { width, height }) => {
+      if (!element.srcObject) return; // its successor has taken over
+      began();
       const at = now();
       paint.drawImage(element, 0, 0, width, height / 2, 0, 0, 8, 4); // the upper half holds nothing but the colour
       const pixels = paint.getImageData(0, 0, 8, 4).data;
@@ -94,7 +139,9 @@
 
   function listen(remote) {
     remote.analyser = new AnalyserNode(audio, { fftSize: 8192, smoothingTimeConstant: 0 });
-    audio.createMediaStreamSource(remote.element.srcObject).connect(remote.analyser);
+    const sound = audio.createMediaStreamSource(remote.element.srcObject);
+    sound.connect(remote.analyser);
+    remote.stop = () => sound.disconnect();
   }
 
   function strip(detail) {
@@ -117,8 +164,13 @@
       await Promise.race([audio.resume(), new Promise((_, no) => setTimeout(no, 3000, new Error('no sound device')))]);
       const stream = options?.silent ? null : media(options);
       const began = now();
-      call = await sdk.Call.join(link, { name, stream });
-      for (const type of ['participant', 'track', 'speaking', 'chat', 'verification', 'state', 'error']) {
+      const { tunnel, patience } = options ?? {};
+      call = await sdk.Call.join(link, {
+        name, stream, ...(tunnel === undefined ? {} : { tunnel }), ...(patience === undefined ? {} : { patience }),
+        waiting: () => log.push({ at: now(), type: 'waiting' }),
+      });
+      listenForDoubles();
+      for (const type of ['participant', 'track', 'speaking', 'chat', 'verification', 'state', 'error', 'path', 'host', 'knock', 'mute']) {
         call.addEventListener(type, event => {
           if (type !== 'speaking') log.push({ at: now(), type, detail: strip(event.detail) });
           if (type === 'track') receive(event.detail.participant, event.detail.source, event.detail.track);
@@ -156,6 +208,33 @@
 
     /** Cuts the signaling connection, as a lost network would. */
     cut: () => socket.close(),
+
+    path: () => call.path,
+    /** What came under two tracks at once. */
+    doubled: () => doubled,
+    setMicrophone: on => call.setMicrophone(on),
+    setCamera: on => call.setCamera(on),
+    /** Shares a picture of a colour, or stops. */
+    share: options => call.shareScreen(options ? media({ ...options }) : false),
+    published: participant => [...(call.participant(participant)?.published ?? [])].sort(),
+    microphoneOf: participant => call.participant(participant)?.microphone,
+    /** The statistics that the SDK gives out: how many bytes came by what is in use. */
+    async stats() {
+      const all = [...(await call.getStats()).values()];
+      return all.filter(({ type }) => type === 'inbound-rtp').reduce((sum, each) => sum + each.bytesReceived, 0);
+    },
+    /** The path of every open connection is given up, as when the network changes. */
+    changeNetwork: () => dispatchEvent(new Event('online')),
+    isHost: () => call.isHost,
+    host: () => call.host?.id ?? null,
+    locked: () => call.locked,
+    knocks: () => call.knocks,
+    lock: on => call.lock(on),
+    admit: participant => call.admit(participant),
+    deny: participant => call.deny(participant),
+    remove: participant => call.remove(participant),
+    muteAll: () => call.muteAll(),
+    receipt: () => call.receipt,
 
     leave: () => call.leave(),
     sendChat: text => call.sendChat(text),
@@ -205,8 +284,9 @@
     },
     plain: () => plain,
 
-    /** Every frame presented of a participant's camera since a time. */
-    frames: (participant, since = 0) => (remotes.get(`${participant}/camera`)?.frames ?? []).filter(frame => frame.at >= since),
+    /** Every frame presented of a participant's camera, or another source, since a time, whichever way it came. */
+    frames: (participant, since = 0, source = 'camera') => (remotes.get(`${participant}/${source}`)?.frames ?? []).filter(frame => frame.at >= since),
+    now,
 
     /** The level in dB of each frequency in a participant's received audio. */
     levels(participant, frequencies) {
@@ -251,5 +331,17 @@
     },
 
     connections: () => connections.map(c => ({ state: c.connectionState, sdp: c.remoteDescription?.sdp })),
+    /** The certificates of the ends of each open connection, as the browser itself took them from DTLS. */
+    async certificates() {
+      const found = [];
+      for (const connection of connections) {
+        if (connection.connectionState !== 'connected') continue;
+        const all = await connection.getStats();
+        const transport = [...all.values()].find(({ type }) => type === 'transport');
+        const print = id => all.get(id)?.fingerprint;
+        if (transport) found.push({ local: print(transport.localCertificateId), remote: print(transport.remoteCertificateId) });
+      }
+      return found;
+    },
   };
 })();

@@ -15,13 +15,16 @@ export class Relay {
   #child;
   #env;
 
-  /** Starts the binary; `env` sets knobs beside the harness's own. */
+  /**
+   * Starts the binary; `env` sets knobs beside the harness's own. Two people are forwarded like any others, unless the
+   * test is about the tunnel: SOTTO_TUNNEL=on.
+   */
   static async start(env = {}) {
     const relay = new Relay();
     relay.data = mkdtempSync(join(tmpdir(), 'sotto-test-'));
     relay.#env = {
       SOTTO_HTTP: '127.0.0.1:8080', SOTTO_ADMIN: '127.0.0.1:9090', SOTTO_MEDIA_PORT: '3478',
-      SOTTO_WORKERS: '2', SOTTO_DATA_DIR: relay.data, SOTTO_RETENTION_DAYS: '7', ...env,
+      SOTTO_WORKERS: '2', SOTTO_DATA_DIR: relay.data, SOTTO_RETENTION_DAYS: '7', SOTTO_TUNNEL: 'off', ...env,
     };
     await relay.launch();
     return relay;
