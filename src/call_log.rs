@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use sotto_signaling::call_log::{BoxFuture, EndedCall, TransparencyError};
+use sotto_signaling::call_log::{BoxFuture, EndedCall, Receipt, TransparencyError};
 use tokio::sync::{mpsc, oneshot};
 
 pub use store::StoreError;
@@ -80,6 +80,16 @@ impl CallLog {
         tokio::time::timeout(patience, close).await.ok().flatten().unwrap_or(MOST_WAITING)
     }
 
+    /// What is stored of a call that ended now.
+    fn row_of(&self, call: EndedCall) -> Option<Row> {
+        (!self.retention.is_zero()).then(|| Row::new(call, seconds((self.clock)()), self.retention))
+    }
+
+    fn receipt_of(&self, row: Option<&Row>) -> Receipt {
+        let retention_days = u32::try_from(self.retention.as_secs() / DAY).unwrap_or(u32::MAX);
+        Receipt { retention_days, row: row.map(Row::receipt) }
+    }
+
     async fn describe(&self) -> Result<serde_json::Value, StoreError> {
         let today = day_number(&day(seconds((self.clock)())));
         let mut tables = Vec::new();
@@ -108,15 +118,20 @@ impl CallLog {
 }
 
 impl sotto_signaling::call_log::CallLog for CallLog {
-    fn ended(&self, call: EndedCall) {
-        if self.retention.is_zero() {
-            return;
-        }
-        let row = Row::new(call, seconds((self.clock)()), self.retention);
+    fn ended(&self, call: EndedCall) -> Receipt {
+        let row = self.row_of(call);
+        let receipt = self.receipt_of(row.as_ref());
+        let Some(row) = row else { return receipt };
         if self.orders.try_send(Order::Write(row)).is_err() {
             self.totals.lost.fetch_add(1, Ordering::Relaxed);
             tracing::error!("the call log cannot be written and too much waits already: a row is lost");
+            return self.receipt_of(None);
         }
+        receipt
+    }
+
+    fn receipt(&self, call: EndedCall) -> Receipt {
+        self.receipt_of(self.row_of(call).as_ref())
     }
 
     fn transparency(&self) -> BoxFuture<'_, Result<serde_json::Value, TransparencyError>> {

@@ -37,6 +37,8 @@ pub struct Config {
     /// Host names, with port where it is not the scheme's own, that a join may be signed for.
     /// Empty where none was set: then they follow from the address that is really listened on.
     pub hosts: Vec<String>,
+    /// Whether two people may have a tunnel.
+    pub tunnel: bool,
     /// How long running calls go on after the first signal.
     pub drain: Duration,
     /// What is logged.
@@ -176,6 +178,10 @@ struct Flags {
     /// --http address, and localhost where that reaches it. A join signed for another host is refused.
     #[arg(long, env = "SOTTO_HOST", value_name = "host,host", value_delimiter = ',')]
     host: Vec<String>,
+    /// Whether a call of two may go through a tunnel, for which the relay holds no key at all. Off: it always forwards.
+    #[arg(long, env = "SOTTO_TUNNEL", value_name = "on|off", default_value = "on",
+          action = clap::ArgAction::Set, value_parser = on_or_off)]
+    tunnel: bool,
     /// How long running calls go on after Ctrl-C or SIGTERM, with no new ones let in. 0 tells clients at once.
     #[arg(long, env = "SOTTO_DRAIN_SECONDS", value_name = "seconds", default_value = "0",
           allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(0..=86_400))]
@@ -240,6 +246,7 @@ impl Flags {
                 publications: self.max_publications as usize,
             },
             hosts: self.host.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            tunnel: self.tunnel,
             drain: Duration::from_secs(self.drain_seconds),
             log: self.log,
         })
@@ -340,6 +347,14 @@ fn check_families(bind: IpAddr, announced: &[IpAddr]) -> Result<(), ConfigError>
 fn is_host(host: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte);
     !host.is_empty() && host.len() <= 259 && host.bytes().all(allowed)
+}
+
+fn on_or_off(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("write on or off"),
+    }
 }
 
 fn cores() -> usize {

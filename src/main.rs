@@ -193,7 +193,13 @@ fn is_local(host: &str) -> bool {
 
 fn limits(config: &Config) -> Limits {
     let caps = config.caps;
-    Limits { calls: caps.calls, participants: caps.participants, publications: caps.publications, ..Limits::default() }
+    Limits {
+        calls: caps.calls,
+        participants: caps.participants,
+        publications: caps.publications,
+        tunnel: config.tunnel,
+        ..Limits::default()
+    }
 }
 
 /// Keys and media pass through this memory: no core dumps, and no look inside for others.

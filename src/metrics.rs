@@ -200,6 +200,9 @@ impl Families {
         self.gauge("sotto_signaling_participants", "Participants in signaling", counted.participants);
         self.gauge("sotto_signaling_publications", "Publications in signaling", counted.publications);
         self.gauge("sotto_signaling_subscriptions", "Subscriptions, assigned or waiting", counted.subscriptions);
+        self.gauge("sotto_signaling_waiting", "Clients waiting outside locked calls", counted.waiting);
+        self.counter("sotto_tunnel_legs_total", "Legs of tunnels given, anew for each restart", counted.tunnel_legs);
+        self.counter("sotto_host_states_total", "Host states put into force", counted.host_states);
         let label = |outcome: JoinOutcome| JoinOutcome::ALL[outcome as usize].1;
         let joins = counted.joins.map(|(outcome, count)| (label(outcome), count));
         self.counters("sotto_joins_total", "Joins", "outcome", joins);

@@ -1,19 +1,24 @@
 //! The task of one call: takes what clients and the media plane say to the room, and carries out what follows.
 
+mod record;
+
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::base64url::Base64Url;
-use crate::call_log::{EndReason, EndedCall};
+use crate::call_log::EndReason;
 use crate::counters::{JoinOutcome, RoomSize};
-use crate::media::{MediaCall, MediaError, MediaEvent, ParticipantKey};
+use crate::host::Ruling;
+use crate::media::{MediaCall, MediaError, MediaEvent, ParticipantKey, TunnelLeg};
 use crate::message::{CallId, ClientMessage, ClosingReason, ErrorCode, ParticipantId, ServerMessage};
 use crate::outbox::{Outbox, encode};
-use crate::room::{Caps, Effect, Room, RoomError};
+use crate::room::{Caps, Effect, Entry, Room, RoomError, Ruled};
 use crate::server::{Phase, Shared};
+use record::Record;
 
 /// What a session says to its call.
 pub(crate) enum Input {
@@ -21,8 +26,10 @@ pub(crate) enum Input {
     Join { key: ParticipantKey, identity: Base64Url<32>, outbox: Outbox },
     /// Something a joined client said.
     Message { key: ParticipantKey, message: ClientMessage },
-    /// The connection is gone.
-    Leave { key: ParticipantKey },
+    /// What a client says is a host state; `None` where the host of this call did not sign it.
+    Host { key: ParticipantKey, ruling: Option<Box<Ruling>> },
+    /// The connection is over. Who asked for it is told what is stored.
+    Leave { key: ParticipantKey, asked: bool },
 }
 
 /// One running call.
@@ -37,26 +44,27 @@ pub(crate) struct Call {
     effects: Vec<Effect>,
     told: RoomSize,
     record: Record,
+    /// When the legs of a tunnel are ended that are still there though a third has joined.
+    mixed_until: Option<Instant>,
 }
 
 struct Client {
     outbox: Outbox,
-    joined: Instant,
+    /// None while it waits outside.
+    joined: Option<Instant>,
     connected: bool,
-}
-
-/// Becomes the call's one row when it is dropped, however the call ends.
-struct Record {
-    shared: Arc<Shared>,
-    began: Option<Instant>,
-    peak: usize,
-    reason: EndReason,
 }
 
 impl Call {
     pub(crate) fn new(shared: Arc<Shared>, id: CallId, number: u64, media: Box<dyn MediaCall>) -> Self {
         let limits = &shared.limits;
-        let caps = Caps { participants: limits.participants, publications: limits.publications, pairs: limits.pairs };
+        let caps = Caps {
+            participants: limits.participants,
+            publications: limits.publications,
+            pairs: limits.pairs,
+            waiting: limits.waiting,
+            tunnel: limits.tunnel,
+        };
         shared.counters.count_calls(1);
         Self {
             id,
@@ -66,8 +74,8 @@ impl Call {
             clients: HashMap::new(),
             effects: Vec::new(),
             told: RoomSize::default(),
-            // Failed until it ends another way: a panic is a failure.
-            record: Record { shared: Arc::clone(&shared), began: None, peak: 0, reason: EndReason::Failed },
+            record: Record::new(Arc::clone(&shared.call_log)),
+            mixed_until: None,
             shared,
         }
     }
@@ -77,6 +85,7 @@ impl Call {
         let mut phase = self.shared.phase.subscribe();
         phase.mark_changed(); // it may have moved on while the call was begun
         let reason = loop {
+            let mixed_until = self.mixed_until;
             tokio::select! {
                 input = inputs.recv() => match input {
                     Some(input) => self.input(input),
@@ -93,12 +102,16 @@ impl Call {
                     Phase::Draining { seconds } => self.announce_closing(seconds),
                     Phase::Over => break EndReason::Drained,
                 },
+                () = until(mixed_until) => self.end_tunnels(),
             }
             self.report();
         };
-        self.record.reason = reason;
         self.shared.directory.retire(self.id, self.number);
-        for client in self.clients.values_mut() {
+        self.record.close(reason);
+        for mut client in std::mem::take(&mut self.clients).into_values() {
+            if client.joined.is_some() {
+                client.outbox.send(encode(&self.record.receipt()));
+            }
             client.outbox.end(ErrorCode::Ended);
         }
     }
@@ -107,40 +120,45 @@ impl Call {
         match input {
             Input::Join { key, identity, outbox } => self.join(key, identity, outbox),
             Input::Message { key, message } => self.message(key, message),
-            Input::Leave { key } => self.leave(key),
+            Input::Host { key, ruling } => self.rule(key, ruling),
+            Input::Leave { key, asked } => self.leave(key, asked),
         }
+        if self.room.size().participants == 0 {
+            self.record.close(EndReason::Completed);
+        }
+        self.mixed_until = match self.mixed_until {
+            _ if !self.room.is_mixed() => None,
+            None => Some(Instant::now() + LONGEST_MIX),
+            until => until,
+        };
     }
 
     fn join(&mut self, key: ParticipantKey, identity: Base64Url<32>, mut outbox: Outbox) {
-        if let Some(older) = self.room.holder(&identity) {
-            if let Some(client) = self.clients.get_mut(&older) {
-                client.outbox.end(ErrorCode::Replaced);
-            }
-            self.leave(older);
-        }
         let id = ParticipantId(Base64Url::random());
-        let Ok((participants, pairs)) = self.room.join(key, id, identity, &mut self.effects) else {
-            self.shared.counters.count_join(JoinOutcome::Full);
-            outbox.end(ErrorCode::Full);
-            return;
+        let outcome = match self.room.join(key, id, identity, &mut self.effects) {
+            Ok(Entry::Enters) => JoinOutcome::Accepted,
+            Ok(Entry::Waits) => JoinOutcome::Waiting,
+            Err(error) => {
+                outbox.end(error.code());
+                if error == RoomError::Removed { JoinOutcome::Removed } else { JoinOutcome::Full }
+            }
         };
-        let limits = self.shared.limits.told();
-        outbox.send(encode(&ServerMessage::Joined { participant: id, participants, limits }));
-        outbox.send(encode(&ServerMessage::Slots { pairs }));
-        if let Phase::Draining { seconds } = *self.shared.phase.borrow() {
-            outbox.send(encode(&closing(seconds)));
+        if matches!(outcome, JoinOutcome::Accepted | JoinOutcome::Waiting) {
+            self.clients.insert(key, Client { outbox, joined: None, connected: false });
         }
-        let joined = Instant::now();
-        self.clients.insert(key, Client { outbox, joined, connected: false });
-        self.record.began.get_or_insert(joined);
-        self.record.peak = self.record.peak.max(self.clients.len());
-        self.shared.counters.count_join(JoinOutcome::Accepted);
+        if outcome != JoinOutcome::Accepted {
+            self.shared.counters.count_join(outcome); // who enters is counted there, whether at once or later
+        }
         self.carry_out();
     }
 
     fn message(&mut self, key: ParticipantKey, message: ClientMessage) {
         if !self.clients.contains_key(&key) {
             return; // replaced, or ended, with messages still under way
+        }
+        if self.room.waits(key) && !matches!(message, ClientMessage::Knock { .. } | ClientMessage::Ping { .. }) {
+            self.refuse(key, ErrorCode::Waiting.message(), ErrorCode::Waiting);
+            return self.carry_out();
         }
         let (room, effects) = (&mut self.room, &mut self.effects);
         let done = match message {
@@ -162,6 +180,19 @@ impl Call {
                 room.relay(key, to, data, effects);
                 Ok(())
             }
+            ClientMessage::Tunnel { peer } => room.tunnel(key, peer, effects),
+            ClientMessage::TunnelEnd => {
+                room.end_tunnel(key, effects);
+                Ok(())
+            }
+            ClientMessage::Detach => {
+                room.detach(key, effects);
+                Ok(())
+            }
+            ClientMessage::Knock { data } => {
+                room.knock(key, data, effects);
+                Ok(())
+            }
             ClientMessage::Ping { t } => {
                 effects.push(Effect::Send(key, ServerMessage::Pong { t }));
                 Ok(())
@@ -170,8 +201,8 @@ impl Call {
                 self.refuse(key, ErrorCode::UnknownType.message(), ErrorCode::UnknownType);
                 Ok(())
             }
-            // The session answers these itself.
-            ClientMessage::Join(_) | ClientMessage::Leave => Ok(()),
+            // The session makes inputs of their own of these, or answers them itself.
+            ClientMessage::Join(_) | ClientMessage::Host { .. } | ClientMessage::Leave => Ok(()),
         };
         if let Err(error) = done.map_err(RoomError::code) {
             self.refuse(key, error.message(), error);
@@ -202,19 +233,50 @@ impl Call {
         self.effects.push(Effect::Send(key, told));
     }
 
-    fn leave(&mut self, key: ParticipantKey) {
-        if self.clients.remove(&key).is_some() {
-            self.media.leave(key);
-            self.room.leave(key, &mut self.effects);
-            self.carry_out();
+    fn rule(&mut self, key: ParticipantKey, ruling: Option<Box<Ruling>>) {
+        if !self.clients.contains_key(&key) {
+            return;
         }
+        let ruling = ruling.ok_or(RoomError::Host);
+        match ruling.and_then(|ruling| self.room.rule(*ruling, &mut self.effects)) {
+            Ok(Ruled::Changed) => self.shared.counters.count_host_state(),
+            Ok(Ruled::Known) => {}
+            Err(error) => self.refuse(key, error.code().message(), error.code()),
+        }
+        self.carry_out();
+    }
+
+    fn leave(&mut self, key: ParticipantKey, asked: bool) {
+        let Some(mut client) = self.clients.remove(&key) else { return };
+        self.room.leave(key, &mut self.effects);
+        if client.joined.is_some() {
+            self.media.leave(key);
+            if asked {
+                self.tell_receipt(&mut client);
+            }
+        }
+        self.carry_out();
+    }
+
+    /// The row is made when the last one has gone; it is what all who went with it are told.
+    fn tell_receipt(&mut self, leaver: &mut Client) {
+        if self.room.size().participants == 0 {
+            self.record.close(EndReason::Completed);
+        }
+        leaver.outbox.send(encode(&self.record.receipt()));
+    }
+
+    fn end_tunnels(&mut self) {
+        self.mixed_until = None;
+        self.room.end_tunnels(&mut self.effects);
+        self.carry_out();
     }
 
     fn connected(&mut self, key: ParticipantKey) {
-        if let Some(client) = self.clients.get_mut(&key).filter(|client| !client.connected) {
-            client.connected = true;
-            self.shared.counters.observe_join_time(client.joined.elapsed());
-        }
+        let Some(client) = self.clients.get_mut(&key).filter(|client| !client.connected) else { return };
+        let Some(joined) = client.joined else { return };
+        client.connected = true;
+        self.shared.counters.observe_join_time(joined.elapsed());
     }
 
     fn announce_closing(&mut self, seconds: u32) {
@@ -225,22 +287,71 @@ impl Call {
     }
 
     fn carry_out(&mut self) {
-        for effect in self.effects.drain(..) {
-            match effect {
-                Effect::Send(to, message) => {
-                    if let Some(client) = self.clients.get_mut(&to) {
-                        client.outbox.send(encode(&message));
-                    }
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            self.perform(effect);
+        }
+        self.effects = effects;
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send(to, message) => self.send(to, &message),
+            Effect::Tell(except, message) => {
+                let text = encode(&message);
+                let others = self.clients.iter_mut().filter(|(key, client)| **key != except && client.joined.is_some());
+                others.for_each(|(_, client)| client.outbox.send(text.clone()));
+            }
+            Effect::Enter { key, participant, participants, pairs } => {
+                let limits = self.shared.limits.told();
+                self.admit(key, ServerMessage::Joined { participant, participants, limits }, pairs);
+            }
+            Effect::End(key, code) => self.end(key, code),
+            Effect::Bind { receiver, slot, source } => self.media.bind(receiver, &slot, source),
+            Effect::Detach(key) => self.media.leave(key),
+            Effect::Tunnel { participant, other, peer } => match self.media.tunnel(participant, other) {
+                Ok(TunnelLeg { ufrag, pwd, candidates }) => {
+                    self.shared.counters.count_tunnel_leg();
+                    let pwd = pwd.to_string();
+                    self.send(participant, &ServerMessage::Tunnel { peer, ufrag, pwd, candidates });
                 }
-                Effect::Tell(except, message) => {
-                    let text = encode(&message);
-                    for (_, client) in self.clients.iter_mut().filter(|(key, _)| **key != except) {
-                        client.outbox.send(text.clone());
-                    }
+                Err(_) => {
+                    self.shared.counters.count_error(ErrorCode::Tunnel);
+                    self.send(participant, &ErrorCode::Tunnel.message());
                 }
-                Effect::Bind { receiver, slot, source } => self.media.bind(receiver, &slot, source),
+            },
+            Effect::EndTunnel(key) => self.media.end_tunnel(key),
+        }
+    }
+
+    fn send(&mut self, to: ParticipantKey, message: &ServerMessage) {
+        if let Some(client) = self.clients.get_mut(&to) {
+            client.outbox.send(encode(message));
+        }
+    }
+
+    fn admit(&mut self, key: ParticipantKey, joined: ServerMessage, pairs: u32) {
+        let Some(client) = self.clients.get_mut(&key) else { return };
+        client.outbox.send(encode(&joined));
+        client.outbox.send(encode(&ServerMessage::Slots { pairs }));
+        if let Phase::Draining { seconds } = *self.shared.phase.borrow() {
+            client.outbox.send(encode(&closing(seconds)));
+        }
+        let now = Instant::now();
+        client.joined = Some(now);
+        self.record.count(now, self.room.size().participants);
+        self.shared.counters.count_join(JoinOutcome::Accepted);
+    }
+
+    fn end(&mut self, key: ParticipantKey, code: ErrorCode) {
+        let Some(mut client) = self.clients.remove(&key) else { return };
+        if client.joined.is_some() {
+            self.media.leave(key);
+            if matches!(code, ErrorCode::Removed | ErrorCode::Ended) {
+                self.tell_receipt(&mut client);
             }
         }
+        client.outbox.end(code);
     }
 
     fn report(&mut self) {
@@ -261,11 +372,16 @@ impl Drop for Call {
     }
 }
 
-impl Drop for Record {
-    fn drop(&mut self) {
-        let Some(began) = self.began else { return };
-        let peak_participants = u32::try_from(self.peak).unwrap_or(u32::MAX);
-        let reason = self.reason;
-        self.shared.call_log.ended(EndedCall { duration: began.elapsed(), peak_participants, reason });
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
+
+/// Legs of a tunnel that are still there so long after a third joined are ended by us. Clients end them sooner, once all
+/// media flows by way of the relay; one that does not would go on talking past the newcomer.
+const LONGEST_MIX: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

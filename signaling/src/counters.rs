@@ -21,6 +21,9 @@ pub struct Counters {
     participants: AtomicI64,
     publications: AtomicI64,
     subscriptions: AtomicI64,
+    waiting: AtomicI64,
+    tunnel_legs: AtomicU64,
+    host_states: AtomicU64,
 }
 
 /// A copy of the totals at one moment.
@@ -44,6 +47,12 @@ pub struct SignalingCounters {
     pub publications: u64,
     /// Subscriptions in them, assigned or waiting.
     pub subscriptions: u64,
+    /// Clients that wait outside locked ones.
+    pub waiting: u64,
+    /// Legs of tunnels given to clients, new credentials counted again.
+    pub tunnel_legs: u64,
+    /// Host states taken into force.
+    pub host_states: u64,
 }
 
 /// Observations in fixed buckets.
@@ -73,17 +82,23 @@ pub enum JoinOutcome {
     Malformed,
     /// None within the time.
     Timeout,
+    /// The call is locked: waits outside. Counted as let in later, when it is.
+    Waiting,
+    /// The host removed it.
+    Removed,
 }
 
 impl JoinOutcome {
     /// Every outcome with its metric label.
-    pub const ALL: [(JoinOutcome, &'static str); 6] = [
+    pub const ALL: [(JoinOutcome, &'static str); 8] = [
         (JoinOutcome::Accepted, "accepted"),
         (JoinOutcome::Refused, "refused"),
         (JoinOutcome::Full, "full"),
         (JoinOutcome::Unavailable, "unavailable"),
         (JoinOutcome::Malformed, "malformed"),
         (JoinOutcome::Timeout, "timeout"),
+        (JoinOutcome::Waiting, "waiting"),
+        (JoinOutcome::Removed, "removed"),
     ];
 }
 
@@ -132,6 +147,8 @@ pub struct RoomSize {
     pub publications: usize,
     /// Subscriptions, assigned or waiting.
     pub subscriptions: usize,
+    /// Clients outside.
+    pub waiting: usize,
 }
 
 impl Counters {
@@ -153,11 +170,22 @@ impl Counters {
             participants: gauge(&self.participants),
             publications: gauge(&self.publications),
             subscriptions: gauge(&self.subscriptions),
+            waiting: gauge(&self.waiting),
+            tunnel_legs: self.tunnel_legs.load(Relaxed),
+            host_states: self.host_states.load(Relaxed),
         }
     }
 
     pub(crate) fn count_join(&self, outcome: JoinOutcome) {
         self.joins[outcome as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn count_tunnel_leg(&self) {
+        self.tunnel_legs.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn count_host_state(&self) {
+        self.host_states.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn count_error(&self, code: ErrorCode) {
@@ -189,6 +217,7 @@ impl Counters {
         change(&self.participants, before.participants, after.participants);
         change(&self.publications, before.publications, after.publications);
         change(&self.subscriptions, before.subscriptions, after.subscriptions);
+        change(&self.waiting, before.waiting, after.waiting);
     }
 }
 

@@ -45,8 +45,9 @@ impl Directory {
             entries.insert(call, entry);
         }
         let entry = entries.get_mut(&call).expect("it was there or has begun");
-        // The room counts participants; seats also hold those who are about to be replaced by their own reconnection.
-        if entry.seats >= 2 * shared.limits.participants {
+        // The room counts participants; seats also hold those who wait outside, or
+        // are about to be replaced by their own reconnection.
+        if entry.seats >= 2 * shared.limits.participants + shared.limits.waiting {
             return Err(ErrorCode::Full);
         }
         entry.seats += 1;

@@ -9,6 +9,7 @@ mod call;
 pub mod call_log;
 pub mod counters;
 mod directory;
+pub mod host;
 pub mod limits;
 pub mod listener;
 pub mod media;

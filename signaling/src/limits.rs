@@ -15,6 +15,10 @@ pub struct Limits {
     pub publications: usize,
     /// Slot pairs of one participant.
     pub pairs: usize,
+    /// Clients that wait outside one locked call.
+    pub waiting: usize,
+    /// Whether two people may have a tunnel.
+    pub tunnel: bool,
     /// Open TCP connections.
     pub connections: usize,
     /// Open WebSockets.
@@ -23,6 +27,10 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Bytes of `data` in one `relay` message.
     pub relay_bytes: usize,
+    /// Bytes of `data` in one `knock` message.
+    pub knock_bytes: usize,
+    /// Knocks per second from one client, sustained; four times as many may come at once.
+    pub knocks_per_second: u32,
     /// Messages per second from one client, sustained; four times as many may come at once.
     pub messages_per_second: u32,
     /// Bytes per second from one client, sustained; four times as many may come at once.
@@ -48,10 +56,14 @@ impl Default for Limits {
             participants: 100,  // each join sends every member a few messages: quadratic beyond this
             publications: 400,  // all four streams of every participant
             pairs: 24,          // two screens of tiles; an offer of 48 m-lines stays below `message_bytes`
+            waiting: 16,        // more than a host looks through; each costs the members a knock
+            tunnel: true,       // the least that the relay can hold and do for two people
             connections: 8_192, // a quarter of the usual limit of open files, with room for TLS memory
             sockets: 4_096,     // calls × participants is far more; memory stays below 100 MB when all idle
             message_bytes: 256 * 1024, // a browser's offer with 48 m-lines and all codecs is near 200 KiB
-            relay_bytes: 16 * 1024, // the longest end-to-end message, a chat text, is 8 KiB sealed and encoded
+            relay_bytes: 24 * 1024, // the longest end-to-end message, a full host state, is 17 KiB sealed and encoded
+            knock_bytes: 2 * 1024, // a hello with the longest name is half of it
+            knocks_per_second: 1, // each goes to every member
             messages_per_second: 100, // a joiner of a full call sends three messages to each of 99 at once
             bytes_per_second: 256 * 1024, // one largest offer each second
             queued_messages: 1_024, // what 99 others send to a newcomer at once, three times over
@@ -71,6 +83,8 @@ pub struct ToldLimits {
     pub participants: u32,
     /// Slot pairs of one participant.
     pub pairs: u32,
+    /// Whether two people may have a tunnel.
+    pub tunnel: bool,
     /// Bytes of a relay message's `data`.
     pub relay: u32,
     /// Messages per second.
@@ -84,6 +98,7 @@ impl Limits {
         ToldLimits {
             participants: number(self.participants),
             pairs: number(self.pairs),
+            tunnel: self.tunnel,
             relay: number(self.relay_bytes),
             rate: self.messages_per_second,
         }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::base64url::Base64Url;
+use crate::call_log::ReceiptRow;
+use crate::host::HostState;
 use crate::limits::ToldLimits;
 use crate::media::Kind;
 
@@ -93,6 +95,16 @@ pub enum ClientMessage {
         to: Option<ParticipantId>,
         data: String,
     },
+    /// Wants its leg of the tunnel to that participant, or new credentials for it.
+    Tunnel { peer: ParticipantId },
+    /// Its leg of the tunnel is over.
+    TunnelEnd,
+    /// It has closed its forwarded connection.
+    Detach,
+    /// The host's word on who may be in the call.
+    Host { state: HostState },
+    /// Asks, outside a locked call, to be let in.
+    Knock { data: String },
     /// Asks for a `pong` with the same `t`.
     Ping {
         #[serde(default)]
@@ -135,6 +147,16 @@ pub enum ServerMessage {
     Assign { slot: String, epoch: u32, participant: ParticipantId, stream: Stream },
     /// The slot carries nothing now.
     Release { slot: String, epoch: u32 },
+    /// The client's leg of the tunnel to that participant: the relay's end of it.
+    Tunnel { peer: ParticipantId, ufrag: String, pwd: String, candidates: Vec<String> },
+    /// The call is locked; the client waits until the host lets it in.
+    Waiting { participant: ParticipantId, state: HostState },
+    /// Someone asks to be let in.
+    Knock { id: ParticipantId, data: String },
+    /// They were let in, or wait no longer.
+    KnockEnd { id: ParticipantId },
+    /// What is stored about the call when it ends.
+    Receipt { r#final: bool, retention_days: u32, row: Option<ReceiptRow> },
     /// From another participant.
     Relay { from: ParticipantId, data: String },
     /// Someone joined.
@@ -174,6 +196,7 @@ pub enum ErrorCode {
     Full,
     Unavailable,
     Replaced,
+    Removed,
     Version,
     Malformed,
     TooLarge,
@@ -184,17 +207,21 @@ pub enum ErrorCode {
     Unknown,
     Conflict,
     Limit,
+    Tunnel,
+    Host,
+    Waiting,
     Timeout,
     Ended,
 }
 
 impl ErrorCode {
     /// Every code with its name.
-    pub const ALL: [(ErrorCode, &'static str); 16] = [
+    pub const ALL: [(ErrorCode, &'static str); 20] = [
         (ErrorCode::Refused, "refused"),
         (ErrorCode::Full, "full"),
         (ErrorCode::Unavailable, "unavailable"),
         (ErrorCode::Replaced, "replaced"),
+        (ErrorCode::Removed, "removed"),
         (ErrorCode::Version, "version"),
         (ErrorCode::Malformed, "malformed"),
         (ErrorCode::TooLarge, "too-large"),
@@ -205,6 +232,9 @@ impl ErrorCode {
         (ErrorCode::Unknown, "unknown"),
         (ErrorCode::Conflict, "conflict"),
         (ErrorCode::Limit, "limit"),
+        (ErrorCode::Tunnel, "tunnel"),
+        (ErrorCode::Host, "host"),
+        (ErrorCode::Waiting, "waiting"),
         (ErrorCode::Timeout, "timeout"),
         (ErrorCode::Ended, "ended"),
     ];
@@ -218,7 +248,14 @@ impl ErrorCode {
     pub fn is_fatal(self) -> bool {
         !matches!(
             self,
-            ErrorCode::UnknownType | ErrorCode::Offer | ErrorCode::Unknown | ErrorCode::Conflict | ErrorCode::Limit
+            ErrorCode::UnknownType
+                | ErrorCode::Offer
+                | ErrorCode::Unknown
+                | ErrorCode::Conflict
+                | ErrorCode::Limit
+                | ErrorCode::Tunnel
+                | ErrorCode::Host
+                | ErrorCode::Waiting
         )
     }
 
@@ -229,6 +266,7 @@ impl ErrorCode {
             ErrorCode::Full => "the call, or the relay, holds as many as it may",
             ErrorCode::Unavailable => "the relay takes no new calls now; try again later",
             ErrorCode::Replaced => "the same identity joined again elsewhere",
+            ErrorCode::Removed => "the host removed this participant, or does not let it in",
             ErrorCode::Version => "this relay speaks version 1",
             ErrorCode::Malformed => "not a message of this protocol",
             ErrorCode::TooLarge => "the message is too large",
@@ -239,6 +277,9 @@ impl ErrorCode {
             ErrorCode::Unknown => "no such stream, slot, m-line or participant",
             ErrorCode::Conflict => "this m-line carries another stream",
             ErrorCode::Limit => "the call holds as many streams as it may",
+            ErrorCode::Tunnel => "no tunnel now: it is turned off, or there are not exactly the two of you",
+            ErrorCode::Host => "this host state is not the host's, not of this call, or older than the one in force",
+            ErrorCode::Waiting => "not let in yet: until then only knock, host, ping and leave",
             ErrorCode::Timeout => "nothing was received for too long",
             ErrorCode::Ended => "the call ended",
         }

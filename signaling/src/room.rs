@@ -3,7 +3,9 @@
 //! Each operation appends what must follow to a list of [`Effect`]s. Operations of participants that are not (or no
 //! longer) in the room do nothing.
 
+mod door;
 mod slots;
+mod tunnel;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -12,13 +14,18 @@ use crate::base64url::Base64Url;
 use crate::counters::RoomSize;
 use crate::media::{Direction, Kind, Line, ParticipantKey, PublishedMid};
 use crate::message::{ErrorCode, ParticipantId, RosterEntry, ServerMessage, Stream};
+use door::Door;
+pub use door::Ruled;
 use slots::{Publication, Released, Slots};
+use tunnel::Legs;
 
 /// The participants of one call and what they send each other.
 pub struct Room {
     caps: Caps,
     members: BTreeMap<ParticipantKey, Member>,
     keys: HashMap<ParticipantId, ParticipantKey>,
+    door: Door,
+    legs: Legs,
     /// Counts subscriptions: tells which waits longest.
     subscribed: u64,
 }
@@ -32,14 +39,53 @@ pub struct Caps {
     pub publications: usize,
     /// Slot pairs of one participant.
     pub pairs: usize,
+    /// Clients that wait outside.
+    pub waiting: usize,
+    /// Whether two may have a tunnel.
+    pub tunnel: bool,
+}
+
+/// How a newcomer is received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// In the room.
+    Enters,
+    /// The call is locked: it waits outside.
+    Waits,
 }
 
 /// What must follow an operation, in this order.
 pub enum Effect {
     /// Tell one participant.
     Send(ParticipantKey, ServerMessage),
-    /// Tell all participants but this one.
+    /// Tell all participants but this one; who waits outside is none.
     Tell(ParticipantKey, ServerMessage),
+    /// Tell a newcomer that it is in the room.
+    Enter {
+        /// Who.
+        key: ParticipantKey,
+        /// Its id.
+        participant: ParticipantId,
+        /// The others.
+        participants: Vec<RosterEntry>,
+        /// How many slot pairs to ask for.
+        pairs: u32,
+    },
+    /// End the connection of one who is no longer in the room, nor waits outside.
+    End(ParticipantKey, ErrorCode),
+    /// Have the media plane forget what the participant negotiated.
+    Detach(ParticipantKey),
+    /// Have the media plane make one's leg of a tunnel to another, and tell its credentials.
+    Tunnel {
+        /// Whose leg.
+        participant: ParticipantKey,
+        /// Who is at the other end.
+        other: ParticipantKey,
+        /// The id of the other.
+        peer: ParticipantId,
+    },
+    /// Have the media plane take a leg away.
+    EndTunnel(ParticipantKey),
     /// Have the media plane forward a publication into a receiver's slot, or nothing.
     Bind {
         /// Whose slot.
@@ -66,6 +112,15 @@ pub enum RoomError {
     /// The room holds as many publications as it may.
     #[error("the call holds as many streams as it may")]
     Limit,
+    /// The host removed this identity.
+    #[error("the host does not let this participant in")]
+    Removed,
+    /// The host state in force is newer.
+    #[error("a newer host state is in force")]
+    Host,
+    /// Tunnels are turned off, or there are not exactly these two.
+    #[error("no tunnel between these now")]
+    Tunnel,
 }
 
 struct Member {
@@ -96,50 +151,62 @@ impl RoomError {
             RoomError::Unknown => ErrorCode::Unknown,
             RoomError::Conflict => ErrorCode::Conflict,
             RoomError::Limit => ErrorCode::Limit,
+            RoomError::Removed => ErrorCode::Removed,
+            RoomError::Host => ErrorCode::Host,
+            RoomError::Tunnel => ErrorCode::Tunnel,
         }
     }
 }
 
 impl Room {
-    /// An empty room.
+    /// An empty room, open to all.
     pub fn new(caps: Caps) -> Self {
-        Self { caps, members: BTreeMap::new(), keys: HashMap::new(), subscribed: 0 }
+        let (members, keys) = (BTreeMap::new(), HashMap::new());
+        Self { caps, members, keys, door: Door::default(), legs: Legs::default(), subscribed: 0 }
     }
 
-    /// The connection that has this identity, which a new one with it must replace before it joins.
-    pub fn holder(&self, identity: &Base64Url<32>) -> Option<ParticipantKey> {
-        self.members.iter().find(|(_, member)| member.identity == *identity).map(|(key, _)| *key)
-    }
-
-    /// Adds a participant and tells the others. Answers with the others, and with how many slot pairs to ask for.
+    /// Receives a newcomer: as a participant, or outside while the room is locked to it. It replaces an older connection
+    /// with the same identity, inside or outside.
     pub fn join(
         &mut self,
         key: ParticipantKey,
         id: ParticipantId,
         identity: Base64Url<32>,
         effects: &mut Vec<Effect>,
-    ) -> Result<(Vec<RosterEntry>, u32), RoomError> {
-        if self.members.len() >= self.caps.participants {
-            return Err(RoomError::Full);
+    ) -> Result<Entry, RoomError> {
+        if let Some(older) = self.holder(&identity) {
+            self.go(older, effects);
+            self.stop_waiting(older, effects);
+            effects.push(Effect::End(older, ErrorCode::Replaced));
         }
-        let pairs = self.first_pairs();
-        let entry =
-            |member: &Member| RosterEntry { id: member.id, streams: member.published.keys().copied().collect() };
-        let roster = self.members.values().map(entry).collect();
-        self.keys.insert(id, key);
-        self.members.insert(key, Member::new(id, identity, pairs));
-        effects.push(Effect::Tell(key, ServerMessage::Participant { id }));
-        Ok((roster, pairs as u32))
+        if let Some(state) = self.closed_to(&identity)? {
+            self.door.wait(key, id, identity, self.caps.waiting)?;
+            effects.push(Effect::Send(key, ServerMessage::Waiting { participant: id, state }));
+            return Ok(Entry::Waits);
+        }
+        self.enter(key, id, identity, effects)?;
+        Ok(Entry::Enters)
     }
 
-    /// Removes a participant, what it publishes and what it receives, and tells the others.
+    /// Removes a participant, what it publishes and what it receives, and tells the others; or one who waits. The last
+    /// one to leave takes the host state along, and who waits outside is told that the call ended.
     pub fn leave(&mut self, key: ParticipantKey, effects: &mut Vec<Effect>) {
-        let Some(member) = self.members.remove(&key) else { return };
-        self.keys.remove(&member.id);
-        let publications: Vec<Publication> =
-            member.published.into_keys().map(|stream| Publication { participant: key, stream }).collect();
-        self.withdraw(&publications, effects);
-        effects.push(Effect::Tell(key, ServerMessage::Left { id: member.id }));
+        self.go(key, effects);
+        self.stop_waiting(key, effects);
+        self.close_when_empty(effects);
+    }
+
+    /// The participant closed its forwarded connection: what it sends and receives there is over. It stays in the room.
+    pub fn detach(&mut self, key: ParticipantKey, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get(&key) else { return };
+        let published: Vec<Stream> = member.published.keys().copied().collect();
+        let wanted: Vec<Publication> = member.subscriptions.keys().copied().collect();
+        for stream in published {
+            self.unpublish(key, stream, effects).expect("the stream was published a moment ago");
+        }
+        self.end_subscriptions(key, &wanted, effects);
+        self.negotiated(key, &[], effects);
+        effects.push(Effect::Detach(key));
     }
 
     /// Takes over the m-lines of an answered offer. A stream whose m-line no longer sends is unpublished.
@@ -266,7 +333,7 @@ impl Room {
         }
     }
 
-    /// Everyone in the room.
+    /// Everyone in the room, without those who wait outside.
     pub fn participants(&self) -> impl Iterator<Item = ParticipantKey> {
         self.members.keys().copied()
     }
@@ -277,7 +344,48 @@ impl Room {
             participants: self.members.len(),
             publications: self.members.values().map(|member| member.published.len()).sum(),
             subscriptions: self.members.values().map(|member| member.subscriptions.len()).sum(),
+            waiting: self.door.waiting(),
         }
+    }
+
+    fn holder(&self, identity: &Base64Url<32>) -> Option<ParticipantKey> {
+        let inside = self.members.iter().find(|(_, member)| member.identity == *identity).map(|(key, _)| *key);
+        inside.or_else(|| self.door.holder(identity))
+    }
+
+    /// Adds a participant, tells it who is there and who knocks, and tells the others of it.
+    fn enter(
+        &mut self,
+        key: ParticipantKey,
+        id: ParticipantId,
+        identity: Base64Url<32>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), RoomError> {
+        if self.members.len() >= self.caps.participants {
+            return Err(RoomError::Full);
+        }
+        let pairs = self.first_pairs();
+        let entry =
+            |member: &Member| RosterEntry { id: member.id, streams: member.published.keys().copied().collect() };
+        let participants = self.members.values().map(entry).collect();
+        self.keys.insert(id, key);
+        self.members.insert(key, Member::new(id, identity, pairs));
+        effects.push(Effect::Enter { key, participant: id, participants, pairs: pairs as u32 });
+        let knocks = self.door.knocks().map(|(id, data)| ServerMessage::Knock { id, data: data.to_owned() });
+        effects.extend(knocks.map(|knock| Effect::Send(key, knock)));
+        effects.push(Effect::Tell(key, ServerMessage::Participant { id }));
+        Ok(())
+    }
+
+    /// Removes a participant; whether that leaves the room empty is for the caller to see.
+    fn go(&mut self, key: ParticipantKey, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.remove(&key) else { return };
+        self.keys.remove(&member.id);
+        self.end_legs_with(key, effects);
+        let publications: Vec<Publication> =
+            member.published.into_keys().map(|stream| Publication { participant: key, stream }).collect();
+        self.withdraw(&publications, effects);
+        effects.push(Effect::Tell(key, ServerMessage::Left { id: member.id }));
     }
 
     /// Pairs for a newcomer: what is published now, so that the first offer already has them.

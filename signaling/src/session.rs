@@ -31,6 +31,7 @@ struct Reader {
     stream: SplitStream<WebSocket>,
     limits: Limits,
     allowance: Allowance,
+    knocks: Bucket,
 }
 
 /// Why a session ends.
@@ -43,10 +44,16 @@ enum Ending {
     Error(ErrorCode),
 }
 
-/// Token buckets for messages and bytes.
+/// What a client may send.
 struct Allowance {
-    messages: f64,
-    bytes: f64,
+    messages: Bucket,
+    bytes: Bucket,
+}
+
+/// A token bucket that holds four seconds' worth.
+struct Bucket {
+    rate: u32,
+    left: f64,
     filled: Instant,
 }
 
@@ -54,7 +61,9 @@ impl Session {
     pub(crate) fn new(socket: WebSocket, shared: Arc<Shared>) -> Self {
         let (sink, stream) = socket.split();
         let phase = shared.phase.subscribe();
-        let reader = Reader { stream, limits: shared.limits, allowance: Allowance::full(&shared.limits) };
+        let limits = shared.limits;
+        let knocks = Bucket::full(limits.knocks_per_second, Instant::now());
+        let reader = Reader { stream, limits, allowance: Allowance::full(&limits, Instant::now()), knocks };
         Self { shared, sink, reader, phase }
     }
 
@@ -97,7 +106,7 @@ impl Session {
             return (Ending::Error(ErrorCode::Ended), None);
         }
         let ending = tokio::select! {
-            ending = read(&mut self.reader, &seat) => ending,
+            ending = read(&mut self.reader, &seat, &join) => ending,
             () = write(&mut self.sink, &mut waiting, self.shared.limits.ping_interval) => Ending::Gone,
             ending = judge(&mut verdict) => ending,
         };
@@ -107,7 +116,8 @@ impl Session {
             (ending, _) => ending,
         };
         // A call that has ended needs no telling.
-        let _ = seat.inbox.send(Input::Leave { key }).await;
+        let asked = matches!(ending, Ending::Left);
+        let _ = seat.inbox.send(Input::Leave { key, asked }).await;
         (ending, Some(waiting))
     }
 
@@ -117,7 +127,10 @@ impl Session {
         let farewell = async {
             let (code, reason) = match ending {
                 Ending::Gone => return None,
-                Ending::Left => (close_code::NORMAL, "left"),
+                Ending::Left => {
+                    self.send_last(waiting).await?;
+                    (close_code::NORMAL, "left")
+                }
                 Ending::Error(code) => {
                     self.shared.counters.count_error(code);
                     if code != ErrorCode::TooSlow {
@@ -142,6 +155,15 @@ impl Session {
     async fn send_rest(&mut self, waiting: Option<Waiting>) -> Option<()> {
         let mut waiting = waiting;
         while let Some(text) = waiting.as_mut().and_then(Waiting::next_now) {
+            self.sink.send(Message::Text(text)).await.ok()?;
+        }
+        Some(())
+    }
+
+    /// What the call still says to one who leaves; it drops its end of the outbox when that is all.
+    async fn send_last(&mut self, waiting: Option<Waiting>) -> Option<()> {
+        let mut waiting = waiting?;
+        while let Some(text) = waiting.next().await {
             self.sink.send(Message::Text(text)).await.ok()?;
         }
         Some(())
@@ -175,7 +197,7 @@ impl Reader {
                 Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
                 Message::Close(_) => 0,
             };
-            if !self.allowance.take(length, Instant::now(), &self.limits) {
+            if !self.allowance.take(length, Instant::now()) {
                 return Err(Ending::Error(ErrorCode::TooFast));
             }
             match message {
@@ -186,10 +208,16 @@ impl Reader {
         }
     }
 
-    fn parse(&self, text: &str) -> Result<ClientMessage, Ending> {
+    fn parse(&mut self, text: &str) -> Result<ClientMessage, Ending> {
         match serde_json::from_str(text) {
             Ok(ClientMessage::Relay { data, .. }) if data.len() > self.limits.relay_bytes => {
                 Err(Ending::Error(ErrorCode::TooLarge))
+            }
+            Ok(ClientMessage::Knock { data }) if data.len() > self.limits.knock_bytes => {
+                Err(Ending::Error(ErrorCode::TooLarge))
+            }
+            Ok(ClientMessage::Knock { .. }) if !self.knocks.take(1.0, Instant::now()) => {
+                Err(Ending::Error(ErrorCode::TooFast))
             }
             Ok(message) => Ok(message),
             // The error would quote the message.
@@ -199,35 +227,44 @@ impl Reader {
 }
 
 impl Allowance {
-    fn full(limits: &Limits) -> Self {
-        Self {
-            messages: burst(limits.messages_per_second),
-            bytes: burst(limits.bytes_per_second),
-            filled: Instant::now(),
-        }
+    fn full(limits: &Limits, now: Instant) -> Self {
+        let Limits { messages_per_second, bytes_per_second, .. } = *limits;
+        Self { messages: Bucket::full(messages_per_second, now), bytes: Bucket::full(bytes_per_second, now) }
     }
 
-    fn take(&mut self, bytes: usize, now: Instant, limits: &Limits) -> bool {
-        let seconds = now.duration_since(self.filled).as_secs_f64();
-        self.filled = now;
-        let refill = |left: f64, rate: u32| (left + seconds * f64::from(rate)).min(burst(rate));
-        self.messages = refill(self.messages, limits.messages_per_second) - 1.0;
-        self.bytes = refill(self.bytes, limits.bytes_per_second) - bytes as f64;
-        self.messages >= 0.0 && self.bytes >= 0.0
+    fn take(&mut self, bytes: usize, now: Instant) -> bool {
+        self.messages.take(1.0, now) & self.bytes.take(bytes as f64, now)
     }
 }
 
-async fn read(reader: &mut Reader, seat: &Seat) -> Ending {
+impl Bucket {
+    fn full(rate: u32, now: Instant) -> Self {
+        Self { rate, left: burst(rate), filled: now }
+    }
+
+    fn take(&mut self, tokens: f64, now: Instant) -> bool {
+        let seconds = now.duration_since(self.filled).as_secs_f64();
+        self.filled = now;
+        self.left = (self.left + seconds * f64::from(self.rate)).min(burst(self.rate)) - tokens;
+        self.left >= 0.0
+    }
+}
+
+async fn read(reader: &mut Reader, seat: &Seat, join: &Join) -> Ending {
+    let key = seat.key;
     loop {
-        match reader.next().await {
+        let input = match reader.next().await {
             Err(ending) => return ending,
             Ok(ClientMessage::Leave) => return Ending::Left,
             Ok(ClientMessage::Join(_)) => return Ending::Error(ErrorCode::Malformed),
-            Ok(message) => {
-                if seat.inbox.send(Input::Message { key: seat.key, message }).await.is_err() {
-                    return Ending::Error(ErrorCode::Ended);
-                }
+            // Checked here, so that only its sender waits for it.
+            Ok(ClientMessage::Host { state }) => {
+                Input::Host { key, ruling: state.check(&join.call, &join.host).ok().map(Box::new) }
             }
+            Ok(message) => Input::Message { key, message },
+        };
+        if seat.inbox.send(input).await.is_err() {
+            return Ending::Error(ErrorCode::Ended);
         }
     }
 }
@@ -287,11 +324,11 @@ mod tests {
     #[tokio::test]
     async fn an_allowance_is_used_up_by_a_burst_and_refills_at_its_rate() {
         let limits = Limits { messages_per_second: 10, bytes_per_second: 1_000, ..Limits::default() };
-        let mut allowance = Allowance::full(&limits);
         let start = Instant::now();
-        assert!((0..40).all(|_| allowance.take(1, start, &limits)));
-        assert!(!allowance.take(1, start, &limits));
-        assert!(allowance.take(1, start + Duration::from_millis(210), &limits));
-        assert!(!allowance.take(5_000, start + Duration::from_secs(60), &limits));
+        let mut allowance = Allowance::full(&limits, start);
+        assert!((0..40).all(|_| allowance.take(1, start)));
+        assert!(!allowance.take(1, start));
+        assert!(allowance.take(1, start + Duration::from_millis(210)));
+        assert!(!allowance.take(5_000, start + Duration::from_secs(60)));
     }
 }

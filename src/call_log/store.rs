@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sotto_signaling::call_log::EndedCall;
+use sotto_signaling::call_log::{EndReason, EndedCall, ReceiptRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 
 /// The table of finished calls.
@@ -23,7 +23,7 @@ pub struct Row {
     pub(super) ended_day: String,
     pub(super) duration_minutes: i64,
     pub(super) peak_participants: i64,
-    pub(super) end_reason: &'static str,
+    pub(super) end_reason: EndReason,
     pub(super) expires_at: i64,
 }
 
@@ -53,8 +53,20 @@ impl Row {
             ended_day: super::day(now),
             duration_minutes: call.duration.as_millis().div_ceil(60_000).max(1) as i64,
             peak_participants: call.peak_participants.into(),
-            end_reason: call.reason.name(),
+            end_reason: call.reason,
             expires_at: expires - expires.rem_euclid(HOUR),
+        }
+    }
+
+    /// The row as its call's participants are told of it.
+    pub fn receipt(&self) -> ReceiptRow {
+        let number = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+        ReceiptRow {
+            ended_day: self.ended_day.clone(),
+            duration_minutes: number(self.duration_minutes),
+            peak_participants: number(self.peak_participants),
+            end_reason: self.end_reason,
+            expires_at: self.expires_at,
         }
     }
 }
@@ -99,7 +111,7 @@ impl Store {
             .bind(&row.ended_day)
             .bind(row.duration_minutes)
             .bind(row.peak_participants)
-            .bind(row.end_reason)
+            .bind(row.end_reason.name())
             .bind(row.expires_at)
             .execute(&self.pool)
             .await?;

@@ -52,8 +52,17 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
 }
 
 #[test]
+fn the_tunnel_is_on_until_it_is_turned_off() {
+    assert!(parse(&[]).unwrap().tunnel);
+    assert!(!parse(&["--tunnel", "off"]).unwrap().tunnel);
+    assert!(!with_file("tunnel = 'off'", &[]).unwrap().tunnel);
+    assert!(with_file("tunnel = 'off'", &["--tunnel", "on"]).unwrap().tunnel);
+}
+
+#[test]
 fn every_mistake_is_one_line_that_names_the_setting() {
-    let mistakes: [(&[&str], &str); 16] = [
+    let mistakes: [(&[&str], &str); 17] = [
+        (&["--tunnel", "perhaps"], "--tunnel"),
         (&["--retention-days", "91"], "--retention-days"),
         (&["--retention-days", "-1"], "--retention-days"),
         (&["--workers", "0"], "--workers"),

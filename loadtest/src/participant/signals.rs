@@ -48,7 +48,14 @@ impl Participant {
                 self.forget(now, id, None);
                 self.roster.departed(now, id);
             }
-            ServerMessage::Pong { .. } | ServerMessage::Closing { .. } => {}
+            // Of what this tester never asks for, the rest tells.
+            ServerMessage::Pong { .. }
+            | ServerMessage::Closing { .. }
+            | ServerMessage::Tunnel { .. }
+            | ServerMessage::Waiting { .. }
+            | ServerMessage::Knock { .. }
+            | ServerMessage::KnockEnd { .. }
+            | ServerMessage::Receipt { .. } => {}
             ServerMessage::Error { code, message, fatal, .. } => self.handle_error(now, code, &message, fatal),
         }
     }
@@ -100,7 +107,7 @@ impl Participant {
     fn handle_error(&mut self, now: Moment, code: ErrorCode, message: &str, fatal: bool) {
         match code {
             // Joining again would be answered alike, or would push another out of the call.
-            ErrorCode::Refused | ErrorCode::Full | ErrorCode::Replaced | ErrorCode::Version => {
+            ErrorCode::Refused | ErrorCode::Full | ErrorCode::Replaced | ErrorCode::Removed | ErrorCode::Version => {
                 self.finish(now, &format!("the relay says `{}`: {message}", code.name()));
             }
             // Half an exchange must not be described by a later offer.

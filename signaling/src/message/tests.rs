@@ -1,4 +1,5 @@
 use super::*;
+use crate::call_log::EndReason;
 
 const PROTOCOL: &str = include_str!("../../PROTOCOL.md");
 
@@ -7,7 +8,7 @@ fn participant() -> ParticipantId {
 }
 
 /// Every message of a client as it stands on the wire.
-const FROM_CLIENT: [(&str, &str); 10] = [
+const FROM_CLIENT: [(&str, &str); 15] = [
     ("offer", r#"{"type":"offer","id":3,"sdp":"v=0\r\n"}"#),
     ("publish", r#"{"type":"publish","stream":"screen-audio","mid":"4"}"#),
     ("unpublish", r#"{"type":"unpublish","stream":"screen"}"#),
@@ -16,13 +17,32 @@ const FROM_CLIENT: [(&str, &str); 10] = [
     ("assigned", r#"{"type":"assigned","slot":"5","epoch":2}"#),
     ("relay", r#"{"type":"relay","to":"BwcHBwcHBwc","data":"sealed"}"#),
     ("relay", r#"{"type":"relay","data":"sealed"}"#),
+    ("tunnel", r#"{"type":"tunnel","peer":"BwcHBwcHBwc"}"#),
+    ("tunnel-end", r#"{"type":"tunnel-end"}"#),
+    ("detach", r#"{"type":"detach"}"#),
+    (
+        "host",
+        concat!(
+            r#"{"type":"host","state":{"key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","#,
+            r#""host":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","counter":9007199254740991,"locked":true,"#,
+            r#""admitted":["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],"removed":[],"signature":"#,
+            r#""AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}"#
+        ),
+    ),
+    ("knock", r#"{"type":"knock","data":"sealed"}"#),
     ("ping", r#"{"type":"ping","t":1.5}"#),
     ("leave", r#"{"type":"leave"}"#),
 ];
 
+fn state() -> HostState {
+    let zero = Base64Url([0; 32]);
+    let (admitted, removed, signature) = (vec![], vec![zero], Base64Url([0; 64]));
+    HostState { key: zero, host: zero, counter: 1, locked: true, admitted, removed, signature }
+}
+
 fn from_server() -> Vec<(&'static str, ServerMessage, &'static str)> {
     let (participant, stream) = (participant(), Stream::Camera);
-    let limits = ToldLimits { participants: 100, pairs: 24, relay: 16384, rate: 100 };
+    let limits = ToldLimits { participants: 100, pairs: 24, tunnel: true, relay: 24576, rate: 100 };
     let streams = vec![Stream::Microphone, stream];
     let participants = vec![RosterEntry { id: participant, streams }];
     let slot = || "5".to_owned();
@@ -38,7 +58,7 @@ fn from_server() -> Vec<(&'static str, ServerMessage, &'static str)> {
             concat!(
                 r#"{"type":"joined","participant":"BwcHBwcHBwc","#,
                 r#""participants":[{"id":"BwcHBwcHBwc","streams":["microphone","camera"]}],"#,
-                r#""limits":{"participants":100,"pairs":24,"relay":16384,"rate":100}}"#
+                r#""limits":{"participants":100,"pairs":24,"tunnel":true,"relay":24576,"rate":100}}"#
             ),
         ),
         ("slots", ServerMessage::Slots { pairs: 2 }, r#"{"type":"slots","pairs":2}"#),
@@ -59,6 +79,59 @@ fn from_server() -> Vec<(&'static str, ServerMessage, &'static str)> {
             r#"{"type":"assign","slot":"5","epoch":2,"participant":"BwcHBwcHBwc","stream":"camera"}"#,
         ),
         ("release", ServerMessage::Release { slot: slot(), epoch: 2 }, r#"{"type":"release","slot":"5","epoch":2}"#),
+        (
+            "tunnel",
+            ServerMessage::Tunnel {
+                peer: participant,
+                ufrag: "Xk2m".into(),
+                pwd: "pwd".into(),
+                candidates: vec!["1 1 udp 2130706431 192.0.2.1 3478 typ host".into()],
+            },
+            concat!(
+                r#"{"type":"tunnel","peer":"BwcHBwcHBwc","ufrag":"Xk2m","pwd":"pwd","#,
+                r#""candidates":["1 1 udp 2130706431 192.0.2.1 3478 typ host"]}"#
+            ),
+        ),
+        (
+            "waiting",
+            ServerMessage::Waiting { participant, state: state() },
+            concat!(
+                r#"{"type":"waiting","participant":"BwcHBwcHBwc","#,
+                r#""state":{"key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","#,
+                r#""host":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","counter":1,"locked":true,"#,
+                r#""admitted":[],"removed":["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],"signature":"#,
+                r#""AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}"#
+            ),
+        ),
+        (
+            "knock",
+            ServerMessage::Knock { id: participant, data: "sealed".into() },
+            r#"{"type":"knock","id":"BwcHBwcHBwc","data":"sealed"}"#,
+        ),
+        ("knock-end", ServerMessage::KnockEnd { id: participant }, r#"{"type":"knock-end","id":"BwcHBwcHBwc"}"#),
+        (
+            "receipt",
+            ServerMessage::Receipt {
+                r#final: true,
+                retention_days: 7,
+                row: Some(ReceiptRow {
+                    ended_day: "2026-11-22".into(),
+                    duration_minutes: 31,
+                    peak_participants: 3,
+                    end_reason: EndReason::Completed,
+                    expires_at: 1_764_417_600,
+                }),
+            },
+            concat!(
+                r#"{"type":"receipt","final":true,"retention_days":7,"row":{"ended_day":"2026-11-22","#,
+                r#""duration_minutes":31,"peak_participants":3,"end_reason":"completed","expires_at":1764417600}}"#
+            ),
+        ),
+        (
+            "receipt",
+            ServerMessage::Receipt { r#final: false, retention_days: 0, row: None },
+            r#"{"type":"receipt","final":false,"retention_days":0,"row":null}"#,
+        ),
         (
             "relay",
             ServerMessage::Relay { from: participant, data: "sealed".into() },
@@ -108,6 +181,11 @@ fn name_of(message: &ServerMessage) -> &'static str {
         ServerMessage::Unpublished { .. } => "unpublished",
         ServerMessage::Assign { .. } => "assign",
         ServerMessage::Release { .. } => "release",
+        ServerMessage::Tunnel { .. } => "tunnel",
+        ServerMessage::Waiting { .. } => "waiting",
+        ServerMessage::Knock { .. } => "knock",
+        ServerMessage::KnockEnd { .. } => "knock-end",
+        ServerMessage::Receipt { .. } => "receipt",
         ServerMessage::Relay { .. } => "relay",
         ServerMessage::Participant { .. } => "participant",
         ServerMessage::Left { .. } => "left",

@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 
-const CAPS: Caps = Caps { participants: 5, publications: 12, pairs: 4 };
+const CAPS: Caps = Caps { participants: 5, publications: 12, pairs: 4, waiting: 3, tunnel: true };
 
 /// A room with what its clients and the media plane believe, rebuilt from effects alone.
 struct World {
@@ -18,6 +18,12 @@ struct World {
     /// What the media plane forwards.
     forwarded: Map<(ParticipantKey, String), PublishedMid>,
     pairs: Map<ParticipantKey, u32>,
+    /// Who has a leg of a tunnel to whom.
+    legs: Map<ParticipantKey, ParticipantKey>,
+    detached: Vec<ParticipantKey>,
+    ended: Vec<(ParticipantKey, ErrorCode)>,
+    /// Everything that each was told, those outside too.
+    heard: Map<ParticipantKey, Vec<ServerMessage>>,
     /// What each client knows to be published.
     roster: Map<ParticipantKey, Vec<(ParticipantId, Stream)>>,
 }
@@ -31,6 +37,10 @@ impl World {
             to_acknowledge: Vec::new(),
             forwarded: Map::new(),
             pairs: Map::new(),
+            legs: Map::new(),
+            detached: Vec::new(),
+            ended: Vec::new(),
+            heard: Map::new(),
             roster: Map::new(),
         }
     }
@@ -39,11 +49,7 @@ impl World {
         let key = ParticipantKey(number);
         let id = ParticipantId(Base64Url(number.to_be_bytes()));
         let mut effects = Vec::new();
-        let (roster, pairs) = self.room.join(key, id, Base64Url([number as u8; 32]), &mut effects)?;
-        self.ids.insert(key, id);
-        self.pairs.insert(key, pairs);
-        let published = roster.iter().flat_map(|entry| entry.streams.iter().map(|stream| (entry.id, *stream)));
-        self.roster.insert(key, published.collect());
+        self.room.join(key, id, identity(number), &mut effects)?;
         self.apply(effects);
         Ok(key)
     }
@@ -51,11 +57,16 @@ impl World {
     fn leave(&mut self, key: ParticipantKey) {
         let mut effects = Vec::new();
         self.room.leave(key, &mut effects);
+        self.forget(key);
+        self.apply(effects);
+    }
+
+    fn forget(&mut self, key: ParticipantKey) {
         self.ids.remove(&key);
         self.roster.remove(&key);
+        self.legs.remove(&key);
         self.shown.retain(|(receiver, _), _| *receiver != key);
         self.forwarded.retain(|(receiver, _), _| *receiver != key);
-        self.apply(effects);
     }
 
     /// Four sending m-lines, one for each stream, then so many pairs.
@@ -130,6 +141,24 @@ impl World {
                     let others: Vec<_> = self.ids.keys().copied().filter(|key| *key != except).collect();
                     others.into_iter().for_each(|to| self.hear(to, &message));
                 }
+                Effect::Enter { key, participant, participants, pairs } => {
+                    let streams =
+                        |entry: &RosterEntry| entry.streams.iter().map(|stream| (entry.id, *stream)).collect();
+                    let published: Vec<Vec<_>> = participants.iter().map(streams).collect();
+                    self.ids.insert(key, participant);
+                    self.pairs.insert(key, pairs);
+                    self.roster.insert(key, published.concat());
+                }
+                Effect::End(key, code) => {
+                    self.forget(key);
+                    self.ended.push((key, code));
+                }
+                Effect::Detach(key) => self.detached.push(key),
+                Effect::Tunnel { participant, other, peer } => {
+                    assert!(self.ids[&other] == peer);
+                    self.legs.insert(participant, other);
+                }
+                Effect::EndTunnel(key) => drop(self.legs.remove(&key)),
                 Effect::Bind { receiver, slot, source } => {
                     match source {
                         Some(source) => self.forwarded.insert((receiver, slot), source),
@@ -141,6 +170,7 @@ impl World {
     }
 
     fn hear(&mut self, to: ParticipantKey, message: &ServerMessage) {
+        self.heard.entry(to).or_default().push(message.clone());
         match message {
             ServerMessage::Assign { slot, epoch, participant, stream } => {
                 let before = self.shown.insert((to, slot.clone()), (*epoch, *participant, *stream));
@@ -209,6 +239,10 @@ impl World {
             assert!(asked_for_all || member.slots.pairs() < member.pairs, "it waits, and nothing is under way");
         }
     }
+}
+
+fn identity(number: u64) -> Base64Url<32> {
+    Base64Url([number as u8; 32])
 }
 
 fn mid_of(stream: Stream) -> String {
@@ -434,7 +468,7 @@ fn a_slot_that_vanished_leaves_its_subscription_waiting() {
 
 #[test]
 fn a_newcomer_is_asked_for_as_many_pairs_as_the_call_needs() {
-    let mut world = World::new(Caps { participants: 9, publications: 99, pairs: 24 });
+    let mut world = World::new(Caps { participants: 9, publications: 99, pairs: 24, ..CAPS });
     for number in 1..=5 {
         let key = world.join(number).unwrap();
         world.negotiate(key, 2);

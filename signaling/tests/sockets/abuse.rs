@@ -65,7 +65,7 @@ async fn messages_above_the_caps_end_the_connection() {
     for relay in [false, true] {
         let mut client = Client::join(&running, &Link::new(1), 1).await;
         let message = match relay {
-            true => json!({"type": "relay", "data": "x".repeat(16 * 1024 + 1)}),
+            true => json!({"type": "relay", "data": "x".repeat(24 * 1024 + 1)}),
             false => json!({"type": "offer", "id": 1, "sdp": "x".repeat(300 * 1024)}),
         };
         // The server may close while the rest is under way.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sotto_signaling::call_log::{BoxFuture, CallLog, EndedCall, TransparencyError};
+use sotto_signaling::call_log::{BoxFuture, CallLog, EndedCall, Receipt, ReceiptRow, TransparencyError};
 use sotto_signaling::limits::Limits;
 use sotto_signaling::media::{
     Direction, Kind, Line, Media, MediaCall, MediaError, MediaEvent, Negotiated, ParticipantKey, PublishedMid,
@@ -75,8 +75,20 @@ impl Drop for FakeCall {
 }
 
 impl CallLog for FakeLog {
-    fn ended(&self, call: EndedCall) {
+    fn ended(&self, call: EndedCall) -> Receipt {
         self.0.rows.lock().unwrap().push(call);
+        self.receipt(call)
+    }
+
+    fn receipt(&self, call: EndedCall) -> Receipt {
+        let row = ReceiptRow {
+            ended_day: "2026-11-22".into(),
+            duration_minutes: call.duration.as_secs() as u32 / 60 + 1,
+            peak_participants: call.peak_participants,
+            end_reason: call.reason,
+            expires_at: 1_764_417_600,
+        };
+        Receipt { retention_days: 7, row: Some(row) }
     }
 
     fn transparency(&self) -> BoxFuture<'_, Result<serde_json::Value, TransparencyError>> {

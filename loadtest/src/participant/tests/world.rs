@@ -11,7 +11,7 @@ use sotto_signaling::base64url::Base64Url;
 use sotto_signaling::limits::Limits;
 use sotto_signaling::media::{Direction, Kind, Line, ParticipantKey, PublishedMid};
 use sotto_signaling::message::{ClientMessage, ParticipantId, ServerMessage, Stream, VERSION};
-use sotto_signaling::room::{Caps, Effect, Room};
+use sotto_signaling::room::{Caps, Effect, Entry, Room};
 
 use super::super::*;
 use crate::e2ee::Link;
@@ -83,7 +83,7 @@ impl World {
             relay_is_up: true,
             loss: 0.0,
             link: Arc::new(Link::host([9; 32])),
-            room: Room::new(Caps { participants: 100, publications: 400, pairs: 24 }),
+            room: Room::new(CAPS),
             rng: ChaCha8Rng::seed_from_u64(5),
             keys: 0,
             bound: HashMap::new(),
@@ -158,7 +158,7 @@ impl World {
         self.relay_is_up = false;
         (0..self.peers.len()).for_each(|peer| self.cut(peer));
         self.bound.clear();
-        self.room = Room::new(Caps { participants: 100, publications: 400, pairs: 24 });
+        self.room = Room::new(CAPS);
     }
 
     pub fn run(&mut self, duration: Duration) {
@@ -346,11 +346,8 @@ impl World {
             assert!(nonce.admit(&join, &[HOST.to_owned()]).is_ok(), "the join is signed for this server");
             let key = ParticipantKey(self.peers[place].connection);
             let id = ParticipantId(Base64Url(key.0.to_be_bytes()));
-            let (participants, pairs) = self.room.join(key, id, join.identity, &mut effects).unwrap();
+            assert_eq!(self.room.join(key, id, join.identity, &mut effects), Ok(Entry::Enters));
             self.peers[place].key = Some(key);
-            let joined = ServerMessage::Joined { participant: id, participants, limits: Limits::default().told() };
-            effects.push(Effect::Send(key, joined));
-            effects.push(Effect::Send(key, ServerMessage::Slots { pairs }));
             return self.carry_out(effects);
         };
         let (room, effects_of) = (&mut self.room, &mut effects);
@@ -378,9 +375,14 @@ impl World {
                 Ok(())
             }
             ClientMessage::Leave => return self.hang_up(place),
-            ClientMessage::Join(_) | ClientMessage::Unpublish { .. } | ClientMessage::Unknown => {
-                panic!("no participant says this now")
-            }
+            ClientMessage::Join(_)
+            | ClientMessage::Unpublish { .. }
+            | ClientMessage::Tunnel { .. }
+            | ClientMessage::TunnelEnd
+            | ClientMessage::Detach
+            | ClientMessage::Host { .. }
+            | ClientMessage::Knock { .. }
+            | ClientMessage::Unknown => panic!("no participant says this now"),
         };
         if let Err(error) = done {
             effects.push(Effect::Send(key, error.code().message()));
@@ -393,6 +395,15 @@ impl World {
             match effect {
                 Effect::Send(to, message) => self.tell(|key| key == to, &message),
                 Effect::Tell(except, message) => self.tell(|key| key != except, &message),
+                Effect::Enter { key, participant, participants, pairs } => {
+                    let limits = Limits::default().told();
+                    let joined = ServerMessage::Joined { participant, participants, limits };
+                    self.tell(|to| to == key, &joined);
+                    self.tell(|to| to == key, &ServerMessage::Slots { pairs });
+                }
+                Effect::End(..) | Effect::Detach(_) | Effect::Tunnel { .. } | Effect::EndTunnel(_) => {
+                    panic!("nobody here is replaced, removed or tunnelled")
+                }
                 Effect::Bind { receiver, slot, source } => {
                     let before = self.bound.remove(&(receiver, slot.clone()));
                     let Some(source) = source else { continue };
@@ -487,3 +498,4 @@ fn begins_key_frame(payload: &[u8]) -> bool {
 }
 
 const HOST: &str = "sotto.test";
+const CAPS: Caps = Caps { participants: 100, publications: 400, pairs: 24, waiting: 0, tunnel: false };
