@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
 use sotto_signaling::call_log::{BoxFuture, EndedCall, Receipt, TransparencyError};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::transparency::build::Hashes;
+use crate::transparency::{Column, ERASED_WITHIN, Settings, SinceStart, Statement, Stored, Table, statement};
 
 pub use store::StoreError;
 use store::{Row, Store};
@@ -21,7 +23,8 @@ pub type Clock = fn() -> SystemTime;
 /// The call log of this node. Dropping it without [`CallLog::close`] loses what still waits to be written.
 pub struct CallLog {
     store: Store,
-    retention: Duration,
+    settings: Settings,
+    hashes: Hashes,
     clock: Clock,
     orders: mpsc::Sender<Order>,
     totals: Arc<Totals>,
@@ -34,6 +37,8 @@ pub struct Totals {
     pub written: AtomicU64,
     /// Rows purged because their time was over.
     pub purged: AtomicU64,
+    /// Rows that wait for a store that does not take them now.
+    pub waiting: AtomicU64,
     /// Rows that found no room in memory while the store failed.
     pub lost: AtomicU64,
 }
@@ -45,8 +50,10 @@ enum Order {
 
 impl CallLog {
     /// Opens the store in the folder and purges it before it returns, so that nothing outlives a restart. With no
-    /// retention nothing is written, nor is the folder made; what an earlier setting left is erased.
-    pub async fn open(folder: &Path, retention: Duration, clock: Clock) -> Result<Self, StoreError> {
+    /// retention nothing is written, nor is the folder made; what an earlier setting left is erased. The settings are
+    /// also what `/transparency` states.
+    pub async fn open(folder: &Path, settings: Settings, clock: Clock) -> Result<Self, StoreError> {
+        let retention = settings.retention;
         let store = Store::open(folder, !retention.is_zero()).await?;
         let totals = Arc::new(Totals::default());
         let purged = store.purge(seconds(clock()), retention).await?;
@@ -62,7 +69,7 @@ impl CallLog {
             failing: false,
         };
         tokio::spawn(writer.run(inbox));
-        Ok(Self { store, retention, clock, orders, totals })
+        Ok(Self { store, settings, hashes: Hashes::begin(), clock, orders, totals })
     }
 
     /// Counts for the metrics.
@@ -82,38 +89,39 @@ impl CallLog {
 
     /// What is stored of a call that ended now.
     fn row_of(&self, call: EndedCall) -> Option<Row> {
-        (!self.retention.is_zero()).then(|| Row::new(call, seconds((self.clock)()), self.retention))
+        let retention = self.settings.retention;
+        (!retention.is_zero()).then(|| Row::new(call, seconds((self.clock)()), retention))
     }
 
     fn receipt_of(&self, row: Option<&Row>) -> Receipt {
-        let retention_days = u32::try_from(self.retention.as_secs() / DAY).unwrap_or(u32::MAX);
+        let retention_days = u32::try_from(self.settings.retention.as_secs() / DAY).unwrap_or(u32::MAX);
         Receipt { retention_days, row: row.map(Row::receipt) }
     }
 
-    async fn describe(&self) -> Result<serde_json::Value, StoreError> {
+    async fn describe(&self) -> Result<Statement, StoreError> {
         let today = day_number(&day(seconds((self.clock)())));
         let mut tables = Vec::new();
-        for table in self.store.tables().await? {
-            let columns: Vec<_> = self
-                .store
-                .columns(&table)
-                .await?
-                .into_iter()
-                .map(|(name, kind)| json!({ "meaning": meaning(&table, &name), "name": name, "type": kind }))
-                .collect();
-            tables.push(json!({ "name": table, "columns": columns }));
+        for name in self.store.tables().await? {
+            let columns = self.store.columns(&name).await?.into_iter();
+            let columns =
+                columns.map(|(column, kind)| Column::new(&name, column, kind, self.settings.retention)).collect();
+            tables.push(Table { name, columns });
         }
         let (rows, oldest) = self.store.extent().await?;
-        let age = oldest.and_then(|day| Some(today? - day_number(&day)?));
-        Ok(json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "retention_days": self.retention.as_secs() / DAY,
-            "tables": tables,
-            "rows": rows,
-            "oldest_row_age_days": age,
-            "rows_written": self.totals.written.load(Ordering::Relaxed),
-            "rows_purged": self.totals.purged.load(Ordering::Relaxed),
-        }))
+        let oldest_row_age_days = oldest.and_then(|day| Some(today? - day_number(&day)?));
+        let stored = Stored { tables, rows, oldest_row_age_days, since_start: self.totals.now() };
+        Ok(statement(self.settings, self.hashes.now(), stored))
+    }
+}
+
+impl Totals {
+    fn now(&self) -> SinceStart {
+        SinceStart {
+            rows_written: self.written.load(Ordering::Relaxed),
+            rows_purged: self.purged.load(Ordering::Relaxed),
+            rows_waiting: self.waiting.load(Ordering::Relaxed),
+            rows_lost: self.lost.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -136,17 +144,13 @@ impl sotto_signaling::call_log::CallLog for CallLog {
 
     fn transparency(&self) -> BoxFuture<'_, Result<serde_json::Value, TransparencyError>> {
         Box::pin(async {
-            self.describe().await.map_err(|error| {
+            let statement = self.describe().await.map_err(|error| {
                 tracing::warn!("the call log cannot be read: {error}");
                 TransparencyError
-            })
+            })?;
+            Ok(serde_json::to_value(statement).expect("names and numbers are JSON"))
         })
     }
-}
-
-/// What each column is for, in the words of the transparency page. A column that stands not here fails a test.
-fn meaning(table: &str, column: &str) -> Option<&'static str> {
-    MEANINGS.iter().find(|(at, name, _)| (*at, *name) == (table, column)).map(|(_, _, meaning)| *meaning)
 }
 
 struct Writer {
@@ -183,6 +187,11 @@ impl Writer {
     }
 
     async fn write(&mut self) {
+        self.write_while_it_works().await;
+        self.totals.waiting.store(self.waiting.len() as u64, Ordering::Relaxed);
+    }
+
+    async fn write_while_it_works(&mut self) {
         while let Some(row) = self.waiting.front() {
             let outcome = self.store.insert(row).await;
             self.note(&outcome);
@@ -197,7 +206,7 @@ impl Writer {
     /// By the wall clock, so that a machine that slept purges when it wakes, and a clock set back is noticed.
     async fn purge_when_due(&mut self) {
         let now = (self.clock)();
-        if now.duration_since(self.purged_at).is_ok_and(|since| since < PURGE_EVERY) {
+        if now.duration_since(self.purged_at).is_ok_and(|since| since < ERASED_WITHIN) {
             return;
         }
         let outcome = self.store.purge(seconds(now), self.retention).await;
@@ -238,17 +247,7 @@ fn day_number(day: &str) -> Option<i64> {
     Some(time::Date::from_calendar_date(i32::from(year), month, date as u8).ok()?.to_julian_day().into())
 }
 
-const MEANINGS: &[(&str, &str, &str)] = &[
-    ("call_log", "id", "a random number that names this row and nothing else"),
-    ("call_log", "ended_day", "the day, in UTC, on which the call ended"),
-    ("call_log", "duration_minutes", "how long it lasted, in minutes, rounded up"),
-    ("call_log", "peak_participants", "the most people who were in it at one time"),
-    ("call_log", "end_reason", "why it ended: completed, failed or drained"),
-    ("call_log", "expires_at", "when this row is erased, in Unix seconds, to the hour"),
-];
 const DAY: u64 = 86_400;
-/// Rows are gone within their time plus this.
-const PURGE_EVERY: Duration = Duration::from_secs(3_600);
 /// How often a failed write or purge is tried again, and the clock looked at.
 const TICK: Duration = Duration::from_secs(10);
 /// Rows kept in memory while the disk is full: a day of a busy relay, about a megabyte.

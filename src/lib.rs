@@ -15,6 +15,7 @@ pub mod relay;
 pub mod rtp;
 pub mod sdp;
 pub mod session;
+pub mod transparency;
 pub mod transport;
 pub mod udp;
 pub mod worker;

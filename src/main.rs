@@ -16,6 +16,7 @@ use sotto::media::{Carrier, Home, Service};
 use sotto::metrics::{self, Sources};
 use sotto::relay::command::Event;
 use sotto::relay::{self, Relay};
+use sotto::transparency::{Settings, TlsEnd};
 use sotto::transport::dtls::Certificate;
 use sotto::udp::Socket;
 use sotto::worker::{Handle, Worker, WorkerError};
@@ -60,7 +61,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let tls = config.tls.as_ref().map(tls_config).transpose()?;
     let http = listen(config.http, "--http").await?;
     let admin = listen(config.admin, "--admin").await?;
-    let call_log = Arc::new(CallLog::open(&config.data_dir, config.retention, SystemTime::now).await?);
+    let call_log = Arc::new(CallLog::open(&config.data_dir, stated(&config), SystemTime::now).await?);
     let (workers, carrier, mut failed) = start_media(&config)?;
     let server = Server::new(Services {
         media: Arc::new(Service(carrier.clone())),
@@ -178,13 +179,25 @@ fn hosts(config: &Config, listening: SocketAddr) -> Vec<String> {
     config.hosts.clone()
 }
 
-/// What to open. A public name without a certificate of ours is behind a proxy that has one: browsers give no camera
-/// to plain http.
+/// What to open.
 fn link(config: &Config, listening: SocketAddr) -> String {
     let hosts = hosts(config, listening);
     let host = hosts.first().map_or("localhost", String::as_str);
-    let secure = config.tls.is_some() || !(config.hosts.is_empty() || is_local(host));
-    format!("{}://{host}/", if secure { "https" } else { "http" })
+    format!("{}://{host}/", if tls_end(config) == TlsEnd::None { "http" } else { "https" })
+}
+
+/// A public name without a certificate of ours is behind a proxy that has one: browsers give no camera to plain http.
+fn tls_end(config: &Config) -> TlsEnd {
+    match (&config.tls, config.hosts.first()) {
+        (Some(_), _) => TlsEnd::Relay,
+        (None, Some(host)) if !is_local(host) => TlsEnd::Proxy,
+        (None, _) => TlsEnd::None,
+    }
+}
+
+/// What `/transparency` tells of the configuration.
+fn stated(config: &Config) -> Settings {
+    Settings { tunnel: config.tunnel, tls: tls_end(config), retention: config.retention }
 }
 
 fn is_local(host: &str) -> bool {

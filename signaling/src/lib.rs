@@ -15,7 +15,7 @@ pub mod listener;
 pub mod media;
 pub mod message;
 mod outbox;
-mod pages;
+pub mod pages;
 pub mod room;
 pub mod server;
 mod session;

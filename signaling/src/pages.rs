@@ -8,12 +8,35 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rust_embed::RustEmbed;
+use serde::Serialize;
 
 use crate::counters::{Counters, HttpRefusal};
 
 #[derive(RustEmbed)]
 #[folder = "$CARGO_MANIFEST_DIR/../web"]
 struct Web;
+
+/// A file of the client, as it is served, and its hash, so that others can compare.
+#[derive(Clone, Serialize)]
+pub struct WebFile {
+    /// Below `web/`.
+    pub path: String,
+    /// In hex.
+    pub sha256: String,
+}
+
+/// Every file of the client that is served, sorted by path.
+pub fn files() -> Vec<WebFile> {
+    let served = Web::iter().filter(|path| content_type(path).is_some());
+    let hashed = |path: &str| {
+        let hash = digest(&SHA256, &Web::get(path)?.data);
+        let sha256 = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(WebFile { path: path.to_owned(), sha256 })
+    };
+    let mut files: Vec<WebFile> = served.filter_map(|path| hashed(&path)).collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files
+}
 
 /// The page that every link opens.
 pub(crate) fn index(headers: &HeaderMap) -> Response {

@@ -144,8 +144,10 @@ impl Store {
     }
 
     /// The number of rows, and the oldest one's day.
-    pub async fn extent(&self) -> Result<(i64, Option<String>), StoreError> {
-        Ok(sqlx::query_as("SELECT count(*), min(ended_day) FROM call_log").fetch_one(&self.pool).await?)
+    pub async fn extent(&self) -> Result<(u64, Option<String>), StoreError> {
+        let query = sqlx::query_as("SELECT count(*), min(ended_day) FROM call_log");
+        let (rows, oldest): (i64, _) = query.fetch_one(&self.pool).await?;
+        Ok((rows.unsigned_abs(), oldest))
     }
 
     #[cfg(test)]

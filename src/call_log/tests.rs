@@ -4,17 +4,22 @@ use sotto_signaling::call_log::{CallLog as _, EndReason};
 use sqlx::Row as _;
 
 use super::*;
+use crate::transparency::TlsEnd;
 
-const WEEK: Duration = Duration::from_secs(7 * DAY);
+const WEEK: Settings = keep(7 * DAY);
 /// 2026-11-21, 20:26:40 UTC.
 const NOW: u64 = 1_795_292_800;
+
+const fn keep(seconds: u64) -> Settings {
+    Settings { tunnel: true, tls: TlsEnd::Relay, retention: Duration::from_secs(seconds) }
+}
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
 }
 
 fn after_a_week() -> SystemTime {
-    now() + WEEK
+    now() + WEEK.retention
 }
 
 fn call(seconds: u64) -> EndedCall {
@@ -50,7 +55,7 @@ async fn a_finished_call_leaves_one_row_with_the_documented_columns() {
     assert_eq!(rows[0].get::<String, _>("end_reason"), "completed");
     let expires = rows[0].get::<i64, _>("expires_at");
     assert_eq!(expires % 3_600, 0, "the second of its end is not kept");
-    let exact = (NOW + WEEK.as_secs()) as i64;
+    let exact = (NOW + WEEK.retention.as_secs()) as i64;
     assert!(expires <= exact && expires > exact - 3_600);
     assert_eq!(log.totals().written.load(Ordering::Relaxed), 1);
 }
@@ -59,7 +64,7 @@ async fn a_finished_call_leaves_one_row_with_the_documented_columns() {
 async fn without_retention_nothing_touches_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let unmade = folder.path().join("data");
-    let log = CallLog::open(&unmade, Duration::ZERO, now).await.unwrap();
+    let log = CallLog::open(&unmade, keep(0), now).await.unwrap();
     log.ended(call(60));
     log.close(Duration::from_secs(5)).await;
     assert!(rows(&log).await.is_empty());
@@ -76,7 +81,7 @@ async fn without_retention_what_an_earlier_setting_left_is_erased() {
     let id = rows(&log).await[0].get::<String, _>("id");
     assert!(stands_in(folder.path(), id.as_bytes()));
     log.store.pool().close().await;
-    let log = CallLog::open(folder.path(), Duration::ZERO, now).await.unwrap();
+    let log = CallLog::open(folder.path(), keep(0), now).await.unwrap();
     assert!(rows(&log).await.is_empty() && !stands_in(folder.path(), id.as_bytes()));
     assert_eq!(log.totals().purged.load(Ordering::Relaxed), 1);
 }
@@ -125,8 +130,8 @@ async fn a_clock_that_was_a_year_ahead_lets_no_row_live_longer() {
     log.ended(call(60));
     log.close(Duration::from_secs(5)).await;
     let store = log.store.clone();
-    assert_eq!(store.purge(NOW as i64, WEEK).await.unwrap(), 0);
-    assert_eq!(store.purge((NOW + WEEK.as_secs()) as i64, WEEK).await.unwrap(), 1);
+    assert_eq!(store.purge(NOW as i64, WEEK.retention).await.unwrap(), 0);
+    assert_eq!(store.purge((NOW + WEEK.retention.as_secs()) as i64, WEEK.retention).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -147,19 +152,20 @@ async fn rows_wait_for_a_locked_store_and_are_written_once() {
 }
 
 #[tokio::test]
-async fn every_stored_column_has_a_meaning_on_the_transparency_page() {
+async fn every_stored_column_is_stated_with_meaning_and_lifetime() {
     let folder = tempfile::tempdir().unwrap();
     let log = CallLog::open(folder.path(), WEEK, now).await.unwrap();
     log.ended(call(60));
     log.close(Duration::from_secs(5)).await;
     let page = log.transparency().await.unwrap();
-    let tables = page["tables"].as_array().unwrap();
-    assert_eq!(tables.len(), 1);
-    for column in tables[0]["columns"].as_array().unwrap() {
-        assert!(column["meaning"].as_str().is_some_and(|text| !text.is_empty()), "{column} has no meaning");
+    let columns = page["tables"][0]["columns"].as_array().unwrap();
+    assert_eq!((page["tables"].as_array().unwrap().len(), columns.len()), (1, 6));
+    for column in columns {
+        assert!(column["meaning"].is_string() && column["lifetime"].is_string(), "{column} is unexplained");
     }
     assert_eq!((page["retention_days"].as_u64(), page["rows"].as_u64()), (Some(7), Some(1)));
     assert_eq!(page["oldest_row_age_days"].as_u64(), Some(0));
+    assert_eq!(page["since_start"]["rows_written"].as_u64(), Some(1));
     sqlx::query("ALTER TABLE call_log ADD COLUMN address TEXT").execute(log.store.pool()).await.unwrap();
     let page = log.transparency().await.unwrap();
     assert!(page["tables"][0]["columns"][6]["meaning"].is_null(), "a new column shows up by itself");
