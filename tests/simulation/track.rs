@@ -78,6 +78,10 @@ pub struct Outgoing {
     pub due: Instant,
     /// Between two frames.
     pub interval: Duration,
+    /// Packets of even and of odd frames; a key frame has six.
+    pub parts: [u32; 2],
+    /// Bytes of a packet behind its descriptor and its twenty bytes of marks.
+    pub size: usize,
     rtx_next: u64,
     picture: u16,
     timestamp_base: u32,
@@ -132,6 +136,8 @@ impl Outgoing {
             plis: Vec::new(),
             due: now,
             interval: Duration::from_micros(if kind == Kind::Audio { 20_000 } else { 33_333 }),
+            parts: if kind == Kind::Audio { [1, 1] } else { [3, 3] },
+            size: if kind == Kind::Audio { 100 } else { 900 },
             rtx_next: seed % 1000,
             picture: seed as u16,
             timestamp_base: (seed >> 20) as u32,
@@ -159,13 +165,7 @@ impl Outgoing {
         let key = std::mem::take(&mut self.wants_key) && self.kind == Kind::Video;
         self.due += self.interval;
         self.key_frames += u32::from(key);
-        let count = if self.kind == Kind::Audio {
-            1
-        } else if key {
-            6
-        } else {
-            3
-        };
+        let count = if key { 6 } else { self.parts[usize::from(self.picture % 2)] };
         let timestamp = self.timestamp_at(now);
         self.picture = self.picture.wrapping_add(1) & 0x7fff;
         for part in 0..count {
@@ -242,7 +242,7 @@ impl Outgoing {
         payload.extend_from_slice(&self.ssrc.0.to_be_bytes());
         payload.extend_from_slice(&self.next.to_be_bytes());
         payload.extend_from_slice(&captured.to_be_bytes());
-        payload.extend_from_slice(&vec![self.next as u8; if self.kind == Kind::Video { 900 } else { 100 }]);
+        payload.extend_from_slice(&vec![self.next as u8; self.size]);
         payload
     }
 }
