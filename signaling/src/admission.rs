@@ -1,4 +1,5 @@
-//! Who may join: the call id commits to the link's admission key, which signs the server's nonce (Ed25519, RFC 8032).
+//! Who may join: the call id commits to the link's admission key, which signs the server's nonce, and so does the
+//! joiner's identity, so that nobody joins as another (Ed25519, RFC 8032).
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
@@ -25,17 +26,20 @@ impl Nonce {
         self.0
     }
 
-    /// Lets a joiner in who holds the link of the call and signed this nonce for one of `hosts`.
+    /// Lets a joiner in who holds the link of the call and the identity that it joins as, and signed this nonce with both
+    /// for one of `hosts`.
     ///
     /// All checks run whatever the earlier ones gave: a refusal takes the same time for every reason, and is made
     /// before anything is looked up.
     pub fn admit(self, join: &Join, hosts: &[String]) -> Result<(), Refused> {
         let right_call = call_id(&join.admission.0, &join.host.0) == join.call;
-        let key = UnparsedPublicKey::new(&ED25519, &join.admission.0);
+        let link = UnparsedPublicKey::new(&ED25519, &join.admission.0);
+        let identity = UnparsedPublicKey::new(&ED25519, &join.identity.0);
         let mut signed = false;
         for host in hosts {
-            let statement = statement(join, &self.0, host);
-            signed |= key.verify(&statement, &join.signature.0).is_ok();
+            let by_link = link.verify(&statement(join, &self.0, host), &join.signature.0).is_ok();
+            let by_identity = identity.verify(&proof_statement(join, &self.0, host), &join.proof.0).is_ok();
+            signed |= by_link & by_identity;
         }
         if right_call & signed { Ok(()) } else { Err(Refused) }
     }
@@ -53,6 +57,13 @@ pub fn call_id(admission: &[u8; 32], host: &[u8; 16]) -> CallId {
 pub fn statement(join: &Join, nonce: &Base64Url<32>, host_name: &str) -> Vec<u8> {
     let Join { call, identity, .. } = join;
     join_fields(&[b"sotto/1 join", &[0], &call.0.0, &nonce.0, host_name.as_bytes(), &identity.0])
+}
+
+/// What the joiner's identity signs. Without it one holder of the link could join as another and have the connection of
+/// that one replaced.
+pub fn proof_statement(join: &Join, nonce: &Base64Url<32>, host_name: &str) -> Vec<u8> {
+    let Join { call, admission, .. } = join;
+    join_fields(&[b"sotto/1 proof", &[0], &call.0.0, &nonce.0, host_name.as_bytes(), &admission.0])
 }
 
 /// Each field behind its length in two bytes, big-endian.

@@ -63,6 +63,8 @@ pub struct Join {
     pub identity: Base64Url<32>,
     /// By A, over the nonce, the host name and the identity.
     pub signature: Base64Url<64>,
+    /// By I, over the nonce, the host name and the admission key.
+    pub proof: Base64Url<64>,
 }
 
 /// From a client.

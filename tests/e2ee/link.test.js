@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { fromBase64Url, join, toBase64Url } from '../../web/e2ee/bytes.js';
 import { ed25519FromSeed, hkdf, hkdfKey, verifyEd25519 } from '../../web/e2ee/derive.js';
-import { callId, inviteLink, newLink, openLink, signJoin } from '../../web/e2ee/link.js';
+import { callId, inviteLink, newLink, openLink, signJoin, proveJoin } from '../../web/e2ee/link.js';
 import { crypto } from './world.js';
 
 const ORIGIN = 'https://sotto.example';
@@ -61,6 +61,10 @@ test('rules 1, 3 and 4: the server checks the same call ids and signatures as ar
     const [nonce, identity] = [fromBase64Url(vector.nonce), fromBase64Url(vector.identity)];
     const signature = await signJoin(crypto, secrets, nonce, vector.host_name, identity);
     assert.equal(toBase64Url(signature), vector.signature);
+    const own = await ed25519FromSeed(crypto, fromBase64Url(vector.identity_seed, 32));
+    assert.equal(toBase64Url(own.publicKey), vector.identity);
+    const proof = await proveJoin(crypto, secrets, own.privateKey, nonce, vector.host_name);
+    assert.equal(toBase64Url(proof), vector.proof);
   }
 });
 

@@ -17,9 +17,12 @@ struct Vector {
     call: CallId,
     nonce: Base64Url<32>,
     host_name: String,
+    identity_seed: Base64Url<32>,
     identity: Base64Url<32>,
     statement: String,
     signature: Base64Url<64>,
+    proof_statement: String,
+    proof: Base64Url<64>,
 }
 
 fn vectors() -> Vec<Vector> {
@@ -52,8 +55,8 @@ fn sign(seed: &Base64Url<32>, statement: &[u8]) -> Base64Url<64> {
 }
 
 fn joining(vector: &Vector) -> Join {
-    let Vector { call, admission, host, identity, signature, .. } = *vector;
-    Join { v: 1, call, admission, host, identity, signature }
+    let Vector { call, admission, host, identity, signature, proof, .. } = *vector;
+    Join { v: 1, call, admission, host, identity, signature, proof }
 }
 
 fn admitted(join: &Join, nonce: Base64Url<32>, hosts: &[&str]) -> bool {
@@ -61,8 +64,12 @@ fn admitted(join: &Join, nonce: Base64Url<32>, hosts: &[&str]) -> bool {
     Nonce(nonce).admit(join, &hosts).is_ok()
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
-fn the_vectors_hold_from_the_host_secret_to_the_signature() {
+fn the_vectors_hold_from_the_host_secret_to_both_signatures() {
     for vector in vectors() {
         assert_eq!(vector.host_seed, derive(&vector.host_secret.0, "host"));
         assert_eq!(vector.host_public, public(&vector.host_seed));
@@ -72,9 +79,12 @@ fn the_vectors_hold_from_the_host_secret_to_the_signature() {
         assert_eq!(vector.admission, public(&vector.admission_seed));
         assert!(vector.call == call_id(&vector.admission.0, &vector.host.0));
         let statement = statement(&joining(&vector), &vector.nonce, &vector.host_name);
-        let hex: String = statement.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(vector.statement, hex);
+        assert_eq!(vector.statement, hex(&statement));
         assert_eq!(vector.signature, sign(&vector.admission_seed, &statement));
+        assert_eq!(vector.identity, public(&vector.identity_seed));
+        let proven = proof_statement(&joining(&vector), &vector.nonce, &vector.host_name);
+        assert_eq!(vector.proof_statement, hex(&proven));
+        assert_eq!(vector.proof, sign(&vector.identity_seed, &proven));
         assert!(admitted(&joining(&vector), vector.nonce, &["other.example", &vector.host_name]));
     }
 }
@@ -84,12 +94,13 @@ fn whatever_is_changed_in_a_join_it_is_refused() {
     let vector = &vectors()[0];
     let join = joining(vector);
     let host = [vector.host_name.as_str()];
-    let changes: [fn(&mut Join); 5] = [
+    let changes: [fn(&mut Join); 6] = [
         |join| join.call.0.0[15] ^= 1,
         |join| join.admission.0[0] ^= 1,
         |join| join.host.0[0] ^= 1,
         |join| join.identity.0[31] ^= 1,
         |join| join.signature.0[0] ^= 1,
+        |join| join.proof.0[0] ^= 1,
     ];
     for change in changes {
         let mut changed = join;
@@ -112,6 +123,28 @@ fn the_key_of_another_link_does_not_open_the_call() {
     join.call = call_id(&join.admission.0, &join.host.0);
     join.signature = sign(&seed, &statement(&join, &vector.nonce, &vector.host_name));
     assert!(admitted(&join, vector.nonce, &[&vector.host_name]), "it opens its own");
+}
+
+#[test]
+fn a_link_does_not_let_its_holder_join_as_another() {
+    let vector = &vectors()[0];
+    let join = joining(vector);
+    let host = vector.host_name.as_str();
+    let own_seed = Base64Url([6; 32]);
+    let resigned = |join: Join| {
+        let signature = sign(&vector.admission_seed, &statement(&join, &vector.nonce, host));
+        Join { signature, ..join }
+    };
+    let proven_by_own = sign(&own_seed, &proof_statement(&join, &vector.nonce, host));
+    assert!(!admitted(&resigned(Join { proof: proven_by_own, ..join }), vector.nonce, &[host]), "another's identity");
+    let other_nonce = Base64Url([1; 32]);
+    let replayed = Join { signature: sign(&vector.admission_seed, &statement(&join, &other_nonce, host)), ..join };
+    assert!(!admitted(&replayed, other_nonce, &[host]), "a proof for another nonce");
+    let elsewhere = sign(&vector.identity_seed, &proof_statement(&join, &vector.nonce, "other.example"));
+    let relayed = Join { proof: elsewhere, ..join };
+    assert!(!admitted(&relayed, vector.nonce, &[host, "other.example"]), "a proof for another host name");
+    let own = resigned(Join { identity: public(&own_seed), proof: proven_by_own, ..join });
+    assert!(admitted(&own, vector.nonce, &[host]), "one's own");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use sotto_signaling::counters::JoinOutcome;
 use sotto_signaling::limits::Limits;
 use tokio::time::Instant;
 
-use crate::client::{Client, Link, encode};
+use crate::client::{Client, Link, encode, identity};
 use crate::fake::{Running, start};
 
 async fn answer_to(running: &Running, make: impl Fn(&[u8]) -> Value) -> (Option<String>, u16, String) {
@@ -21,7 +21,7 @@ async fn answer_to(running: &Running, make: impl Fn(&[u8]) -> Value) -> (Option<
 async fn every_refusal_is_the_same_answer() {
     let running = start(Limits::default()).await;
     let link = Link::new(1);
-    let _inside = Client::join(&running, &link, 1).await;
+    let mut inside_already = Client::join(&running, &link, 1).await;
     let old = Client::connect(&running).await;
     let join = |nonce: &[u8]| link.join(nonce, &running.host, &[2; 32]);
     let changed = |field: &'static str, value: String| {
@@ -37,6 +37,7 @@ async fn every_refusal_is_the_same_answer() {
         answer_to(&running, changed("call", encode(&Link::new(2).call()))).await,
         answer_to(&running, changed("identity", encode(&[3; 32]))).await,
         answer_to(&running, changed("signature", encode(&[0; 64]))).await,
+        answer_to(&running, changed("proof", encode(&[0; 64]))).await,
         answer_to(&running, changed("admission", encode(&[0xff; 32]))).await,
         answer_to(&running, changed("host", encode(&[0; 16]))).await,
     ];
@@ -49,9 +50,20 @@ async fn every_refusal_is_the_same_answer() {
         })
         .await,
     );
+    let inside = identity(1);
+    answers.push(
+        answer_to(&running, |nonce| {
+            let mut as_another = join(nonce);
+            as_another["identity"] = json!(encode(&inside)); // of one who would be replaced
+            as_another["signature"] = json!(link.signature(nonce, &running.host, &inside));
+            as_another
+        })
+        .await,
+    );
     assert!(answers[0].0.as_ref().is_some_and(|text| text.contains("\"refused\"")));
     assert_eq!(answers[0].1, 1008);
     assert!(answers.iter().all(|answer| *answer == answers[0]));
+    inside_already.hears_nothing().await;
     assert_eq!(running.server.counters().participants, 1);
     let refused = running.server.counters().joins[JoinOutcome::Refused as usize];
     assert_eq!(refused, (JoinOutcome::Refused, answers.len() as u64));

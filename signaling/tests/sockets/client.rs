@@ -18,6 +18,7 @@ use crate::fake::Running;
 /// What a link's holder knows.
 pub struct Link {
     key: Ed25519KeyPair,
+    host_key: Ed25519KeyPair,
     host: [u8; 16],
 }
 
@@ -29,7 +30,9 @@ pub struct Client {
 
 impl Link {
     pub fn new(seed: u8) -> Self {
-        Self { key: Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap(), host: [seed; 16] }
+        let host_key = key(&[seed ^ 0xff; 32]);
+        let host = digest(&SHA256, host_key.public_key().as_ref()).as_ref()[..16].try_into().unwrap();
+        Self { key: key(&[seed; 32]), host_key, host }
     }
 
     pub fn call(&self) -> Vec<u8> {
@@ -37,14 +40,23 @@ impl Link {
         hash.as_ref()[..16].to_vec()
     }
 
-    pub fn join(&self, nonce: &[u8], host_name: &str, identity: &[u8; 32]) -> Value {
-        let call = self.call();
-        let statement = fields(&[b"sotto/1 join", &[0], &call, nonce, host_name.as_bytes(), identity]);
+    /// Joins with the identity that has this seed.
+    pub fn join(&self, nonce: &[u8], host_name: &str, seed: &[u8; 32]) -> Value {
+        let (call, own) = (self.call(), key(seed));
+        let (admission, identity) = (self.key.public_key().as_ref(), own.public_key().as_ref());
+        let proven = fields(&[b"sotto/1 proof", &[0], &call, nonce, host_name.as_bytes(), admission]);
         json!({
-            "type": "join", "v": 1, "call": encode(&call), "admission": encode(self.key.public_key().as_ref()),
+            "type": "join", "v": 1, "call": encode(&call), "admission": encode(admission),
             "host": encode(&self.host), "identity": encode(identity),
-            "signature": encode(self.key.sign(&statement).as_ref()),
+            "signature": self.signature(nonce, host_name, identity),
+            "proof": encode(own.sign(&proven).as_ref()),
         })
+    }
+
+    /// That of the link, which any of its holders can make for any identity.
+    pub fn signature(&self, nonce: &[u8], host_name: &str, identity: &[u8]) -> String {
+        let signed = fields(&[b"sotto/1 join", &[0], &self.call(), nonce, host_name.as_bytes(), identity]);
+        encode(self.key.sign(&signed).as_ref())
     }
 }
 
@@ -151,6 +163,15 @@ impl Client {
         let (_, code, reason) = self.end().await;
         assert_eq!((code, reason.as_str()), (1000, "left"));
     }
+}
+
+fn key(seed: &[u8; 32]) -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(seed).unwrap()
+}
+
+/// The public key of the participant that joins with this seed.
+pub fn identity(seed: u8) -> [u8; 32] {
+    key(&[seed; 32]).public_key().as_ref().try_into().unwrap()
 }
 
 pub fn encode(bytes: &[u8]) -> String {
