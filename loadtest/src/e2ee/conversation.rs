@@ -8,7 +8,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::Rng;
 use serde::Serialize;
 use serde_json::Value;
-use sotto_signaling::message::ParticipantId;
+use sotto_signaling::message::{Join, ParticipantId};
 use zeroize::Zeroizing;
 
 use super::bytes::{covered, to_base64url};
@@ -16,6 +16,7 @@ use super::derive::{Secret, ed25519, public_half, sign};
 use super::encryption::Happening;
 use super::envelope::{Envelope, read_object, write};
 use super::hello::Hello;
+use super::host_state::HostState;
 use super::link::Link;
 use super::membership::{Membership, PeerId, Verdict};
 use super::messages::{Said, check_message, open_message, seal_message};
@@ -28,8 +29,10 @@ use super::sender_key::{LAST_STEP, SenderKeys};
 pub enum Meaning {
     /// Nothing more is to be done.
     Nothing,
-    /// The peer proved that it has the link's secret.
-    Ready(PeerId),
+    /// The peer proved that it has the link's secret, and hands on the host state, where there is one.
+    Ready(PeerId, Option<Value>),
+    /// Somebody hands on a host state.
+    HostState(Value),
     /// Their key came.
     Keyed,
     /// The peer has our key of that generation and step.
@@ -89,6 +92,11 @@ impl Conversation {
     /// The call.
     pub fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// The request to enter the call.
+    pub fn join(&self, nonce: &[u8; 32], host_name: &str) -> Join {
+        self.link.join(nonce, host_name, &self.signing)
     }
 
     /// I.
@@ -188,7 +196,12 @@ impl Conversation {
         }
         match message.kind() {
             "hello" => (self.on_hello(from, message, members, out), None),
-            kind @ ("ready" | "key" | "key-ack" | "tunnel") => (on_pairwise(from, kind, message, members, out), None),
+            kind @ ("ready" | "key" | "key-ack" | "tunnel" | "tunnel-over") => {
+                (on_pairwise(from, kind, message, members, out), None)
+            }
+            "host-state" => {
+                (message.object("state").map(Meaning::HostState).ok_or(Trouble::Refused("malformed")), None)
+            }
             "message" => self.on_message(from, message, members),
             "bye" => (self.on_bye(from, message, members), None),
             _ => (Err(Trouble::Refused("type")), None),
@@ -225,7 +238,7 @@ impl Conversation {
         if !greeted {
             self.send_hello(Some(from), out);
         }
-        send_pairwise(members, peer, "ready", &Ready {}, out);
+        send_ready(members, peer, out);
         Ok(Meaning::Nothing)
     }
 
@@ -280,15 +293,17 @@ fn on_pairwise(
     let peer = members.peer_mut(id).ok_or(UNPAIRED)?;
     let opened = peer.pair.as_mut().ok_or(UNPAIRED)?.open(kind, counter, &sealed);
     let opened = opened.ok_or(Trouble::Unverified(if kind == "ready" { "ready" } else { "pair" }))?;
-    let body = read_object(&opened).ok_or(MALFORMED)?;
+    let mut body = read_object(&opened).ok_or(MALFORMED)?;
     if kind == "ready" {
-        return Ok(Meaning::Ready(id));
+        // Whether it would take part in a tunnel is nothing to us, who never do.
+        let state = body.remove("host").filter(|state| !state.is_null());
+        return Ok(Meaning::Ready(id, state));
     }
     if !peer.takes_keys() {
         return Err(UNPAIRED);
     }
-    if kind == "tunnel" {
-        // Direct connections are the page's; its media comes through the relay until we would answer.
+    if matches!(kind, "tunnel" | "tunnel-over") {
+        // We told everyone that we take part in none.
         return Err(Trouble::Refused("tunnel"));
     }
     let field = |name: &str| body.get(name).and_then(Value::as_u64);
@@ -305,6 +320,18 @@ fn on_pairwise(
     }
     send_pairwise(members, id, "key-ack", &Key { generation, step, base: None }, out);
     Ok(Meaning::Keyed)
+}
+
+/// Proves to a peer that we have the link's secret, unless the host keeps it out.
+pub fn send_ready(members: &mut Membership, id: PeerId, out: &mut VecDeque<Happening>) {
+    if members.refusal(id).is_some() {
+        return;
+    }
+    let host = members.host_state().map(HostState::written);
+    send_pairwise(members, id, "ready", &Ready { tunnel: false, host }, out);
+    if let Some(peer) = members.peer_mut(id) {
+        peer.greeted = true;
+    }
 }
 
 fn send_pairwise(
@@ -331,7 +358,11 @@ fn random(rng: &mut ChaCha20Rng) -> Secret<32> {
 
 /// The body of `ready`.
 #[derive(Serialize)]
-struct Ready {}
+struct Ready<H> {
+    /// Whether a direct connection may be tried.
+    tunnel: bool,
+    host: Option<H>,
+}
 
 /// The body of `key` and `key-ack`.
 #[derive(Serialize)]

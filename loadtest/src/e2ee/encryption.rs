@@ -13,10 +13,11 @@ use sotto_signaling::message::{Join, ParticipantId, Stream};
 
 use super::bytes::{array_from_base64url, to_base64url};
 use super::code::verification_code;
-use super::conversation::{Authenticated, Conversation, Meaning, Trouble};
+use super::conversation::{Authenticated, Conversation, Meaning, Trouble, send_ready};
 use super::envelope::Envelope;
 use super::frame::{Metadata, clear_bytes, stream_number};
 use super::hint::Hints;
+use super::host_state::HostState;
 use super::link::Link;
 use super::membership::{Membership, PeerId};
 use super::messages::{Unsayable, check_message};
@@ -49,6 +50,8 @@ pub enum Happening {
         /// The connection that it was there with.
         id: ParticipantId,
     },
+    /// The host removed us: nothing more is said, sealed or opened.
+    Removed,
     /// Our frames are of another generation from now on: make key frames.
     KeyFrame,
     /// Somebody's key came; frames that could not be opened until now may be.
@@ -60,7 +63,7 @@ pub enum Happening {
     Message {
         /// Its connection.
         from: ParticipantId,
-        /// `chat`, `unsend`, `speaking` or `state`.
+        /// `chat`, `unsend`, `speaking`, `state`, or of the host `mute`.
         kind: String,
         /// An object of that kind's form.
         body: Value,
@@ -70,9 +73,10 @@ pub enum Happening {
         /// Their connection.
         id: ParticipantId,
         /// Of a connection: `silent` (no hello), `hello` (bad signature, MAC or key), `elsewhere` and `replay`
-        /// (somebody's earlier hello), `identity` (a second one, or ours), `ready` (lacks the link's secret), `pair` (a
-        /// message was dropped or forged), `key` (changes a known key), `message` and `bye` (bad signature),
-        /// `disagreement` (sees another roster); of frames the names of [`Refusal`].
+        /// (somebody's earlier hello), `identity` (a second one, or ours), `ready` (lacks the link's secret), `locked` and
+        /// `removed` (by the host, though the server let it in), `host-state` (one that the host did not sign), `pair`
+        /// (a message was dropped or forged), `key` (changes a known key), `message` and `bye` (bad signature),
+        /// `disagreement` (sees another roster or host state); of frames the names of [`Refusal`].
         why: &'static str,
     },
 }
@@ -133,7 +137,7 @@ impl Encryption {
     /// The request to enter the call, for the server's nonce. `host_name` is the one of the page that clients would be
     /// given, with its port where it has one.
     pub fn join(&self, nonce: &Base64Url<32>, host_name: &str) -> Join {
-        self.conversation.link().join(&nonce.0, host_name, self.conversation.identity())
+        self.conversation.join(&nonce.0, host_name)
     }
 
     /// We joined, or joined again over a new connection.
@@ -152,10 +156,7 @@ impl Encryption {
         for &other in others {
             self.arrived(now, other);
         }
-        for (_, peer) in self.members.peers_mut() {
-            peer.pair = None;
-            peer.paired = false;
-        }
+        self.members.peers_mut().for_each(|(_, peer)| peer.unpair());
         if !others.is_empty() {
             self.rekeying.settle(now);
         }
@@ -199,7 +200,13 @@ impl Encryption {
         }
         match meaning {
             Ok(Meaning::Nothing) => {}
-            Ok(Meaning::Ready(peer)) => self.on_ready(now, peer),
+            Ok(Meaning::Ready(peer, state)) => {
+                if let Some(state) = state {
+                    self.on_host_state(now, from, &state);
+                }
+                self.on_ready(now, peer);
+            }
+            Ok(Meaning::HostState(state)) => self.on_host_state(now, from, &state),
             Ok(Meaning::Keyed) => self.happenings.push_back(Happening::Keyed { id: from }),
             Ok(Meaning::Acknowledged(peer, generation, step)) => {
                 self.rekey(now, |rekeying, around| rekeying.acknowledged(around, peer, generation, step));
@@ -239,6 +246,11 @@ impl Encryption {
             return;
         }
         self.conversation.send_bye(&mut self.happenings);
+        self.end();
+    }
+
+    /// Erases the keys; nothing more is said or opened.
+    fn end(&mut self) {
         self.closed = true;
         self.conversation.disconnect();
         self.rekeying = Rekeying::default();
@@ -296,6 +308,12 @@ impl Encryption {
         }
     }
 
+    /// As if the host had said so, whoever did.
+    #[cfg(test)]
+    pub(super) fn hand_on(&mut self, state: HostState) {
+        self.members.adopt(state);
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Moment) {
         while self.next_timeout().is_some_and(|at| at <= now) {
@@ -349,8 +367,10 @@ impl Encryption {
     }
 
     fn on_ready(&mut self, now: Moment, id: PeerId) {
+        let is_admitted = self.members.refusal(id).is_none();
         let Some(peer) = self.members.peer_mut(id) else { return };
-        if peer.paired {
+        peer.proved = true;
+        if peer.paired || !is_admitted {
             return;
         }
         peer.paired = true;
@@ -378,12 +398,45 @@ impl Encryption {
         if let Some(peer) = self.members.peer_mut(id) {
             peer.heard_at = now;
         }
-        if kind == "alive" {
-            let roster = body["roster"].as_str().and_then(array_from_base64url);
-            self.presence.heard(now, id, roster, &mut self.members);
-        } else {
-            self.happenings.push_back(Happening::Message { from, kind, body });
+        match kind.as_str() {
+            "alive" => {
+                let roster = body["roster"].as_str().and_then(array_from_base64url);
+                self.presence.heard(now, id, roster, &mut self.members);
+            }
+            "mute" if !self.is_host(id) => self.count("host"),
+            _ => self.happenings.push_back(Happening::Message { from, kind, body }),
         }
+    }
+
+    /// Somebody hands on what the host says, which counts if the host said so, and said nothing later.
+    fn on_host_state(&mut self, now: Moment, from: ParticipantId, state: &Value) {
+        let Some(state) = HostState::read(self.conversation.link(), state) else {
+            return self.unverified(from, "host-state");
+        };
+        if !self.members.adopt(state) {
+            return;
+        }
+        let removes = |state: &HostState| state.removes(self.conversation.identity());
+        if self.members.host_state().is_some_and(removes) {
+            self.end();
+            self.happenings.push_back(Happening::Removed);
+            return;
+        }
+        for id in self.members.removed() {
+            self.depart(now, id, false);
+        }
+        for id in self.members.ungreeted() {
+            send_ready(&mut self.members, id, &mut self.happenings);
+            if self.members.peer(id).is_some_and(|peer| peer.proved) {
+                self.on_ready(now, id);
+            }
+        }
+        self.roster_changed(now);
+    }
+
+    fn is_host(&self, id: PeerId) -> bool {
+        let host = self.members.host_state().map(|state| state.said().host);
+        self.members.peer(id).is_some_and(|peer| Some(peer.hello.identity) == host)
     }
 
     fn depart(&mut self, now: Moment, id: PeerId, is_final: bool) {

@@ -35,6 +35,11 @@ impl Envelope {
         self.0.get(name)?.as_u64()
     }
 
+    /// A field that is an object.
+    pub fn object(&self, name: &str) -> Option<Value> {
+        self.0.get(name).filter(|value| value.is_object()).cloned()
+    }
+
     /// A field that is some bytes in base64url.
     pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
         from_base64url(self.text(name)?)

@@ -37,9 +37,7 @@ impl Link {
     /// The host's link with the secret M.
     pub fn host(secret: [u8; 32]) -> Self {
         let secret = Zeroizing::new(secret);
-        let host_key = ed25519(&hkdf(secret.as_slice(), SALT, &[b"host"]));
-        let mut host = [0; HOST_HASH];
-        host.copy_from_slice(&sha256(&public_half(&host_key))[..HOST_HASH]);
+        let host = hash_of_host(&public_half(&host_key(&secret)));
         let invite = hkdf(secret.as_slice(), SALT, &[b"invite"]);
         Self::with(Some(secret), invite, host)
     }
@@ -104,17 +102,32 @@ impl Link {
         &self.profile
     }
 
-    /// The request to enter the call. `nonce` is the server's, used once; `host_name` the page's, so that the signature
-    /// is of no use on another server.
-    pub(super) fn join(&self, nonce: &[u8; 32], host_name: &str, identity: &[u8; 32]) -> Join {
-        let statement = covered("join", &self.call, &[nonce, host_name.as_bytes(), identity]);
+    /// Whether the host of this call has that public key.
+    pub(super) fn is_hosted_by(&self, key: &[u8; 32]) -> bool {
+        hash_of_host(key) == self.host
+    }
+
+    /// The host's key pair; `None` where this was made from an invitation.
+    #[cfg(test)]
+    pub(super) fn host_key(&self) -> Option<Ed25519KeyPair> {
+        self.host_secret.as_ref().map(host_key)
+    }
+
+    /// The request to enter the call with the identity that `signing` is. `nonce` is the server's, used once; `host_name`
+    /// the page's, so that what is signed is of no use on another server.
+    pub(super) fn join(&self, nonce: &[u8; 32], host_name: &str, signing: &Ed25519KeyPair) -> Join {
+        let (admission, identity) = (public_half(&self.admission), public_half(signing));
+        let fields = |last| [nonce.as_slice(), host_name.as_bytes(), last];
+        let admitted = covered("join", &self.call, &fields(&identity));
+        let proven = covered("proof", &self.call, &fields(&admission));
         Join {
             v: VERSION,
             call: self.call(),
-            admission: Base64Url(public_half(&self.admission)),
+            admission: Base64Url(admission),
             host: Base64Url(self.host),
-            identity: Base64Url(*identity),
-            signature: Base64Url(sign(&self.admission, &statement)),
+            identity: Base64Url(identity),
+            signature: Base64Url(sign(&self.admission, &admitted)),
+            proof: Base64Url(sign(signing, &proven)),
         }
     }
 
@@ -135,6 +148,16 @@ impl Link {
             host,
         }
     }
+}
+
+fn host_key(secret: &Secret<32>) -> Ed25519KeyPair {
+    ed25519(&hkdf(secret.as_slice(), SALT, &[b"host"]))
+}
+
+fn hash_of_host(key: &[u8; 32]) -> [u8; HOST_HASH] {
+    let mut hash = [0; HOST_HASH];
+    hash.copy_from_slice(&sha256(key)[..HOST_HASH]);
+    hash
 }
 
 /// Bytes of M, 43 characters in a link, and of S.
@@ -178,7 +201,7 @@ mod tests {
     fn the_server_admits_who_joins_with_it() {
         let link = Link::host([9; 32]);
         let nonce = sotto_signaling::admission::Nonce::random();
-        let join = link.join(&nonce.sent().0, "sotto.example", &[3; 32]);
+        let join = link.join(&nonce.sent().0, "sotto.example", &ed25519(&Zeroizing::new([3; 32])));
         assert!(nonce.admit(&join, &["sotto.example".to_owned()]).is_ok());
     }
 }

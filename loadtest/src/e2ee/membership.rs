@@ -8,6 +8,7 @@ use sotto_signaling::message::ParticipantId;
 
 use super::frame::Metadata;
 use super::hello::Hello;
+use super::host_state::HostState;
 use super::pairwise::Pair;
 use super::receiver_key::ReceiverKeys;
 use super::reception::Reception;
@@ -27,7 +28,11 @@ pub struct Peer {
     pub receiving: ReceiverKeys,
     /// What it and we say to one another alone.
     pub pair: Option<Pair>,
-    /// Whether it opened a `ready` of this connection, so that keys may be sent.
+    /// Whether it was sent a `ready` of our connection.
+    pub greeted: bool,
+    /// Whether a `ready` of its connection opened: it has the link's secret.
+    pub proved: bool,
+    /// Whether it may be sent keys: it proved itself, and the host lets it in.
     pub paired: bool,
     /// The connection under which it is on the roster: shown, and part of the verification code.
     pub listed: Option<ParticipantId>,
@@ -46,6 +51,12 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Its connection, or ours, is another: both sides have to prove themselves anew.
+    pub fn unpair(&mut self) {
+        self.pair = None;
+        (self.greeted, self.proved, self.paired) = (false, false, false);
+    }
+
     /// Whether it is on the roster.
     pub fn on_roster(&self) -> bool {
         self.listed.is_some()
@@ -78,6 +89,8 @@ pub struct Membership {
     by_connection: HashMap<ParticipantId, PeerId>,
     /// By identity, those who left included.
     seen: HashMap<[u8; 32], Seen>,
+    /// The latest.
+    host_state: Option<HostState>,
     met: u64,
     remembered: u64,
 }
@@ -151,8 +164,7 @@ impl Membership {
             Some(peer) => {
                 self.by_connection.remove(&peer.hello.participant);
                 peer.hello = hello;
-                peer.pair = None;
-                peer.paired = false;
+                peer.unpair();
             }
             None => {
                 let metadata = Metadata::new(call, &identity);
@@ -201,6 +213,44 @@ impl Membership {
         self.peers.iter().filter(|(_, peer)| peer.on_roster()).map(|(&id, peer)| (id, peer))
     }
 
+    /// Takes in a host state; false where that changes nothing.
+    pub fn adopt(&mut self, state: HostState) -> bool {
+        let is_new = self.host_state.as_ref().is_none_or(|held| state.supersedes(held));
+        if is_new {
+            self.host_state = Some(state);
+        }
+        is_new
+    }
+
+    /// What the host last said.
+    pub fn host_state(&self) -> Option<&HostState> {
+        self.host_state.as_ref()
+    }
+
+    /// Why a peer must not be keyed by the host's word: it was removed, or the call is locked and it is neither on the
+    /// roster nor admitted.
+    pub fn refusal(&self, id: PeerId) -> Option<&'static str> {
+        let (state, peer) = (self.host_state.as_ref()?, self.peers.get(&id)?);
+        let identity = &peer.hello.identity;
+        if state.removes(identity) {
+            return Some("removed");
+        }
+        (!state.admits(identity) && !peer.on_roster()).then_some("locked")
+    }
+
+    /// Those on the roster whom the host has removed.
+    pub fn removed(&self) -> Vec<PeerId> {
+        let Some(state) = &self.host_state else { return Vec::new() };
+        let removed = self.roster().filter(|(_, peer)| state.removes(&peer.hello.identity));
+        removed.map(|(id, _)| id).collect()
+    }
+
+    /// Those who introduced themselves, whom the host lets in, and who were sent no `ready` yet.
+    pub fn ungreeted(&self) -> Vec<PeerId> {
+        let waiting = self.peers.iter().filter(|(_, peer)| peer.pair.is_some() && !peer.greeted);
+        waiting.map(|(&id, _)| id).filter(|&id| self.refusal(id).is_none()).collect()
+    }
+
     /// How many are in the call so far as we could verify, ourselves included.
     pub fn members(&self) -> usize {
         self.roster().count() + 1
@@ -226,6 +276,8 @@ impl Peer {
             verifying,
             receiving: ReceiverKeys::new(metadata),
             pair: None,
+            greeted: false,
+            proved: false,
             paired: false,
             listed: None,
             entered_at: Moment::default(),

@@ -13,14 +13,14 @@ use super::membership::Peer;
 use super::receiver_key::{Refusal, Shown};
 use super::sender_key::{SenderKeys, key_id};
 
-/// Kinds that are said; `alive` is said by the roster itself.
-pub const KINDS: [&str; 4] = ["chat", "unsend", "speaking", "state"];
+/// Kinds that are said; `alive` is said by the roster itself, and `mute` counts only from the host.
+pub const KINDS: [&str; 5] = ["chat", "unsend", "speaking", "state", "mute"];
 
 /// What cannot be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsayable {
     /// It would be taken for nothing by the others.
-    #[error("the kind of message is not known: it is one of chat, unsend, speaking and state")]
+    #[error("the kind of message is not known: it is one of chat, unsend, speaking, state and mute")]
     Kind,
     /// Only objects can grow.
     #[error("the body of a message is an object")]

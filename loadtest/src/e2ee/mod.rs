@@ -13,6 +13,7 @@ mod envelope;
 mod frame;
 mod hello;
 mod hint;
+mod host_state;
 mod link;
 mod membership;
 mod messages;

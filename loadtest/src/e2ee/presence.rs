@@ -53,12 +53,13 @@ impl Presence {
         !self.expected.is_empty()
     }
 
-    /// The roster, of which we are `identity`, is another than before.
+    /// The roster, of which we are `identity`, is another than before, or the host state is.
     pub fn roster_changed(&mut self, now: Moment, call: &[u8; 16], identity: [u8; 32], members: &mut Membership) {
         let mut identities: Vec<_> = members.roster().map(|(_, peer)| peer.hello.identity).collect();
         identities.push(identity);
         self.soon_at.get_or_insert(now + soon(identities.len()));
-        self.digest = Some(roster_digest(call, identities));
+        let counter = members.host_state().map_or(0, |state| state.said().counter);
+        self.digest = Some(roster_digest(call, identities, counter));
         self.compare(now, members);
     }
 
@@ -95,7 +96,7 @@ impl Presence {
         self.expected.retain(|&(participant, since)| {
             let waiting = now.since(since) < PROOF;
             if !waiting {
-                found.unproven.push((participant, if members.of(participant).is_some() { "ready" } else { "silent" }));
+                found.unproven.push((participant, unproven(participant, members)));
             }
             waiting
         });
@@ -125,6 +126,14 @@ impl Presence {
             let same = peer.digest.is_none_or(|theirs| theirs == ours);
             peer.differs_since = if same { None } else { peer.differs_since.or(Some(now)) };
         }
+    }
+}
+
+/// What is wrong with a connection that did not enter the roster.
+fn unproven(participant: ParticipantId, members: &Membership) -> &'static str {
+    match members.of(participant) {
+        None => "silent",
+        Some(peer) => members.refusal(peer).unwrap_or("ready"),
     }
 }
 

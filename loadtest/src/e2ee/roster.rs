@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::bytes::covered;
 use super::derive::sha256;
 
-/// What an `alive` tells: the digest of everyone's identity, one's own included, and of the host state's counter.
-pub fn roster_digest(call: &[u8; 16], mut identities: Vec<[u8; 32]>) -> [u8; 32] {
+/// What an `alive` tells: the digest of everyone's identity, one's own included, and of the host state's counter, which
+/// is 0 without a state.
+pub fn roster_digest(call: &[u8; 16], mut identities: Vec<[u8; 32]>, counter: u64) -> [u8; 32] {
     identities.sort_unstable();
-    let counter = NO_HOST_STATE.to_be_bytes();
+    let counter = counter.to_be_bytes();
     let mut fields: Vec<&[u8]> = identities.iter().map(|identity| identity.as_slice()).collect();
     fields.push(&counter);
     sha256(&covered("alive", call, &fields))
@@ -28,9 +29,6 @@ pub fn change_window(members: usize) -> Duration {
 pub fn soon(members: usize) -> Duration {
     Duration::from_millis(if members > LARGE_CALL { 1_000 } else { 250 })
 }
-
-/// The host state's counter, until there is one.
-const NO_HOST_STATE: u64 = 0;
 
 /// Members above which everyone telling everyone is spread out.
 const LARGE_CALL: usize = 50;

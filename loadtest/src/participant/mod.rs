@@ -381,11 +381,13 @@ impl Participant {
                 self.say(now, "state", body);
             }
             Happening::Left { id } => self.roster.doubted(now, id),
+            Happening::Removed => self.finish(now, REMOVED),
             Happening::KeyFrame => self.sending.request_key_frame(Stream::Camera, None),
             Happening::Message { from, kind, body } if kind == "speaking" => {
                 self.roster.heard(now, from, &body["level"]);
             }
             Happening::Keyed { id } => self.roster.keyed(id),
+            // What a `mute` of the host asks of people is not asked of a load.
             Happening::Message { .. } | Happening::Unverified { .. } => {}
         }
     }
@@ -476,6 +478,9 @@ const GIVE_UP: Duration = Duration::from_secs(180);
 
 /// A relay that restarts is back before; one that is gone must be told within 10 s.
 const RELAY_GONE: Duration = Duration::from_secs(5);
+
+/// Joining again would be answered alike.
+const REMOVED: &str = "the host of the call removed this participant";
 
 /// Hints that wait behind this many messages would only arrive late; as on the page.
 const HINT_BACKLOG: usize = 20;

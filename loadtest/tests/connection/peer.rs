@@ -10,7 +10,7 @@ use sotto_loadtest::clock::Moment;
 use sotto_loadtest::engine::full::inbox::{Arrival, Packet as Received};
 use sotto_loadtest::engine::{Command, Event, Packet, Sending};
 use sotto_loadtest::relay_process::RelayProcess;
-use sotto_signaling::admission::{call_id, statement};
+use sotto_signaling::admission::{call_id, join_fields, statement};
 use sotto_signaling::base64url::Base64Url;
 use sotto_signaling::message::{ClientMessage, Join, ParticipantId, ServerMessage, Stream, VERSION};
 use tokio::net::TcpStream;
@@ -37,10 +37,15 @@ impl Link {
     fn join(&self, nonce: &Base64Url<32>, host_name: &str) -> Join {
         let admission = Base64Url(self.admission.public_key().as_ref().try_into().unwrap());
         let call = call_id(&admission.0, &self.host.0);
-        let (identity, signature) = (Base64Url::random(), Base64Url([0; 64]));
-        let mut join = Join { v: VERSION, call, admission, host: self.host, identity, signature };
+        let participant = Ed25519KeyPair::generate().unwrap();
+        let identity = Base64Url(participant.public_key().as_ref().try_into().unwrap());
+        let none = Base64Url([0; 64]);
+        let mut join = Join { v: VERSION, call, admission, host: self.host, identity, signature: none, proof: none };
         let signature = self.admission.sign(&statement(&join, nonce, host_name));
         join.signature = Base64Url(signature.as_ref().try_into().unwrap());
+        let fields: [&[u8]; 6] = [b"sotto/1 proof", &[0], &call.0.0, &nonce.0, host_name.as_bytes(), &admission.0];
+        let proof = participant.sign(&join_fields(&fields));
+        join.proof = Base64Url(proof.as_ref().try_into().unwrap());
         join
     }
 }

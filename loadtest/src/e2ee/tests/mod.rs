@@ -1,6 +1,7 @@
 //! Calls in virtual time, among peers and with the page itself; and known answers.
 
 mod conversation;
+mod host;
 mod hostile;
 mod keys;
 mod page;

@@ -91,6 +91,7 @@ fn told(event: &Value) -> Option<Told> {
             ))
         }
         "code" => Some(Told::Code(text("code"))),
+        "removed" => Some(Told::Removed),
         "keyframe" => Some(Told::KeyFrame),
         "message" => Some(Told::Message(id(&event["participant"]), text("kind"), event["body"].clone())),
         "unverified" => Some(Told::Unverified(id(&event["participant"]), text("why"))),

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sotto_signaling::base64url::Base64Url;
 use sotto_signaling::message::{ParticipantId, Stream};
 use zeroize::Zeroizing;
 
@@ -18,6 +19,7 @@ use crate::e2ee::derive::{Secret, ed25519, public_half, sign};
 use crate::e2ee::envelope::{Envelope, write};
 use crate::e2ee::frame::{MESSAGES, Metadata, clear_bytes, stream_number};
 use crate::e2ee::hello::Hello;
+use crate::e2ee::host_state::{self, HostState};
 use crate::e2ee::link::Link;
 use crate::e2ee::membership::Membership;
 use crate::e2ee::messages::{Said, open_message, seal_message};
@@ -70,6 +72,12 @@ fn the_peers_open_what_the_page_sealed() {
     let mut members = Membership::default();
     let peer = members.meet(link.call_bytes(), hello, verifying);
     let peer = members.peer_mut(peer).expect("it was met");
+    for state in &answers.host_states {
+        let mut state = serde_json::to_value(state).expect("it is JSON");
+        assert!(HostState::read(&link, &state).is_some(), "{state}");
+        state["locked"] = (!state["locked"].as_bool().expect("it is locked or not")).into();
+        assert!(HostState::read(&link, &state).is_none(), "{state}");
+    }
     for FrameAnswer { inputs: frame, sealed } in &answers.frames {
         let sealed = unhex(sealed);
         let clear = clear_bytes(codec(&frame.codec), &sealed).expect("it is a frame");
@@ -109,6 +117,7 @@ struct Inputs {
     base: String,
     frame_inputs: Vec<FrameInput>,
     message_inputs: Vec<MessageInput>,
+    host_state_inputs: Vec<HostStateInput>,
     name_inputs: Vec<String>,
 }
 
@@ -149,17 +158,32 @@ struct MessageInput {
     body: Value,
 }
 
+/// `host` is a member's place, the others are identities.
+#[derive(Clone, Serialize, Deserialize)]
+struct HostStateInput {
+    host: usize,
+    counter: u64,
+    locked: bool,
+    admitted: Vec<Base64Url<32>>,
+    removed: Vec<Base64Url<32>>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Answers {
     link: LinkAnswer,
     join: String,
+    proof: String,
     hellos: Vec<String>,
     pairwise: Vec<PairwiseAnswer>,
     bye: String,
     steps: Vec<String>,
     frames: Vec<FrameAnswer>,
     messages: Vec<MessageAnswer>,
-    alive: String,
+    host_states: Vec<host_state::Written>,
+    /// The place of the one that counts, of them all.
+    latest: usize,
+    /// Without a host state, and with each.
+    alive: Vec<String>,
     code: String,
     names: Vec<String>,
 }
@@ -205,10 +229,13 @@ fn answer(inputs: Inputs) -> Answer {
     let (link, members) = open(&inputs);
     let [ana, _] = &members;
     let nonce = unhex(&inputs.nonce).try_into().expect("a nonce has 32 bytes");
-    let join = link.join(&nonce, &inputs.host_name, &ana.identity);
+    let join = link.join(&nonce, &inputs.host_name, &ana.signing);
     let bye = sign(&ana.signing, &covered("bye", link.call_bytes(), &[&ana.identity]));
     let identities = || members.iter().map(|member| member.identity).collect::<Vec<_>>();
     let hellos = inputs.members.iter().zip(&members).map(|(input, member)| hello(&link, input, member)).collect();
+    let states: Vec<_> = inputs.host_state_inputs.iter().map(|input| host_state(&link, &members, input)).collect();
+    let latest = (0..states.len()).reduce(|best, at| if states[at].supersedes(&states[best]) { at } else { best });
+    let counters = [0].into_iter().chain(states.iter().map(|state| state.said().counter));
     let answers = Answers {
         link: LinkAnswer {
             invite: link.invite_fragment().to_string(),
@@ -218,13 +245,16 @@ fn answer(inputs: Inputs) -> Answer {
             psk: hex(link.psk().as_slice()),
         },
         join: hex(&join.signature.0),
+        proof: hex(&join.proof.0),
         hellos,
         pairwise: pairwise(&inputs, &link, &members),
         bye: write("bye", json!({ "signature": to_base64url(&bye) })),
         steps: (0..=8).map(|step| hex(base_of(&inputs, step).as_slice())).collect(),
         frames: inputs.frame_inputs.iter().map(|input| seal_frame(&inputs, &link, ana, input)).collect(),
         messages: inputs.message_inputs.iter().map(|input| say(&inputs, &link, ana, input)).collect(),
-        alive: hex(&roster_digest(link.call_bytes(), identities())),
+        host_states: states.iter().map(HostState::written).collect(),
+        latest: latest.expect("there are host states"),
+        alive: counters.map(|counter| hex(&roster_digest(link.call_bytes(), identities(), counter))).collect(),
         code: verification_code(link.call_bytes(), identities()),
         names: inputs.name_inputs.iter().map(|name| tidy_name(name)).collect(),
     };
@@ -252,6 +282,18 @@ fn hello(link: &Link, input: &MemberInput, member: &Member) -> String {
         name: tidy_name(&input.name),
     };
     hello.write(link, &member.signing, unhex(&input.name_nonce).try_into().expect("a nonce has 12 bytes"))
+}
+
+fn host_state(link: &Link, members: &[Member; 2], input: &HostStateInput) -> HostState {
+    let all = |identities: &[Base64Url<32>]| identities.iter().map(|identity| identity.0).collect();
+    let said = host_state::Said {
+        host: members[input.host].identity,
+        counter: input.counter,
+        locked: input.locked,
+        admitted: all(&input.admitted),
+        removed: all(&input.removed),
+    };
+    HostState::sign(link, &link.host_key().expect("the link is the host's"), said)
 }
 
 fn pair_of(link: &Link, ours: &Member, theirs: &Member) -> Pair {
@@ -341,6 +383,10 @@ fn inputs() -> Value {
             "frame": frame })
     };
     let message = |generation: u32, step: u8, counter: u64, kind: &str, body: Value| json!({ "generation": generation, "step": step, "counter": counter, "kind": kind, "body": body });
+    let state = |host: usize, counter: u64, locked: bool, admitted: &[u8], removed: &[u8]| {
+        let all = |bytes: &[u8]| bytes.iter().map(|&byte| to_base64url(&[byte; 32])).collect::<Vec<_>>();
+        json!({ "host": host, "counter": counter, "locked": locked, "admitted": all(admitted), "removed": all(removed) })
+    };
     let pairwise = |from: u8, kind: &str, body: Value| json!({ "from": from, "type": kind, "body": body.to_string() });
     json!({
         "host_secret": to_base64url(&[0x31; 32]),
@@ -353,12 +399,13 @@ fn inputs() -> Value {
               "name": "\u{1d15e}", "name_nonce": "00".repeat(12) },
         ],
         "pairwise_inputs": [
-            pairwise(1, "ready", json!({})),
-            pairwise(0, "ready", json!({})),
+            pairwise(1, "ready", json!({ "tunnel": false, "host": null })),
+            pairwise(0, "ready", json!({ "tunnel": true, "host": null })),
             pairwise(0, "key", json!({ "generation": 1, "step": 3, "base": to_base64url(&[0xfe; 32]) })),
             pairwise(1, "key-ack", json!({ "generation": 1, "step": 3 })),
             pairwise(0, "key-ack", json!({ "generation": u32::MAX, "step": 8 })),
             pairwise(0, "tunnel", json!({ "description": "v=0\r\n\u{fc}" })),
+            pairwise(1, "tunnel-over", json!({ "path": "forwarded" })),
         ],
         "base": "c3".repeat(32),
         "frame_inputs": [
@@ -374,6 +421,16 @@ fn inputs() -> Value {
             message(0, 8, 7, "speaking", json!({ "on": true })),
             message(9, 1, 70_000, "chat", json!({ "id": "1", "text": "\u{1f44b} \u{7f}\u{0}\"/" })),
             message(u32::MAX, 0, 255, "state", json!({ "hand": false })),
+            message(2, 3, 4, "mute", json!({})),
+        ],
+        "host_state_inputs": [
+            state(0, 1, false, &[], &[]),
+            state(1, 2, true, &[3, 9, 255], &[4]),
+            state(1, 2, true, &[3, 10], &[]),
+            state(1, 2, true, &[3], &[4, 5]),
+            state(0, (1 << 32) - 1, false, &[], &[0, 1, 2]),
+            state(0, (1 << 53) - 1, true, &[7], &[7, 8]),
+            state(1, (1 << 53) - 1, true, &[7], &[7, 8]),
         ],
         "name_inputs": ["Peer 17", "a\u{85}b\u{2029}c\u{600}", "\u{212b}ngstr\u{f6}m", "\u{1f469}".repeat(30), "  ", "a\u{feff}b"],
     })

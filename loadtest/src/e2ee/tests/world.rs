@@ -13,6 +13,7 @@ use sotto_signaling::message::{ParticipantId, Stream};
 use super::page::Page;
 use super::{hex, unhex};
 use crate::clock::Moment;
+use crate::e2ee::bytes::array_from_base64url;
 use crate::e2ee::{Encryption, Happening, Link};
 use crate::engine::Codec;
 
@@ -26,6 +27,7 @@ pub enum Told {
     /// By the page.
     Code(String),
     KeyFrame,
+    Removed,
     Keyed(ParticipantId),
     Message(ParticipantId, String, Value),
     Unverified(ParticipantId, String),
@@ -59,6 +61,13 @@ impl Delivery {
         let message: Value = serde_json::from_str(&self.data).expect("members say JSON");
         message["type"].as_str().expect("messages have a type").to_owned()
     }
+
+    /// Whom it introduces, where it is a hello.
+    fn introduced(&self) -> Option<(u8, [u8; 32])> {
+        let message: Value = serde_json::from_str(&self.data).expect("members say JSON");
+        let identity = array_from_base64url(message["identity"].as_str()?).expect("an identity has 32 bytes");
+        Some((self.from.0.0[0], identity))
+    }
 }
 
 type Meddle = Box<dyn FnMut(Delivery) -> Vec<Delivery>>;
@@ -78,6 +87,7 @@ pub struct World {
     waiting: Vec<Delivery>,
     /// Everything relayed.
     pub log: Vec<Delivery>,
+    identities: BTreeMap<u8, [u8; 32]>,
 }
 
 impl World {
@@ -93,6 +103,7 @@ impl World {
             slow: Vec::new(),
             waiting: Vec::new(),
             log: Vec::new(),
+            identities: BTreeMap::new(),
         }
     }
 
@@ -193,6 +204,11 @@ impl World {
         self.connections[&name]
     }
 
+    /// I of a member that has said hello.
+    pub fn identity(&self, name: u8) -> [u8; 32] {
+        self.identities[&name]
+    }
+
     pub fn connected(&self) -> Vec<u8> {
         self.connections.keys().copied().collect()
     }
@@ -203,6 +219,7 @@ impl World {
             self.collect();
             let Some(delivery) = self.under_way.pop_front() else { return };
             self.log.push(delivery.clone());
+            self.identities.extend(delivery.introduced());
             if self.slow.contains(&(delivery.from, delivery.to)) && delivery.kind() != "message" {
                 self.waiting.push(delivery);
                 continue;
@@ -429,6 +446,7 @@ fn taken(happening: Happening) -> Result<(Option<ParticipantId>, String), Told> 
         Happening::Entered { id, name } => Told::Entered(id, name),
         Happening::Left { id } => Told::Left(id),
         Happening::KeyFrame => Told::KeyFrame,
+        Happening::Removed => Told::Removed,
         Happening::Keyed { id } => Told::Keyed(id),
         Happening::Message { from, kind, body } => Told::Message(from, kind, body),
         Happening::Unverified { id, why } => Told::Unverified(id, why.to_owned()),
