@@ -10,7 +10,8 @@ import { ed25519FromSeed, hkdfKey } from '../../web/e2ee/derive.js';
 import { readEnvelope, writeEnvelope } from '../../web/e2ee/envelope.js';
 import { STREAMS, clearBytes, metadataPrefix } from '../../web/e2ee/frame.js';
 import { readHello, tidyName, writeHello } from '../../web/e2ee/hello.js';
-import { inviteLink, openLink, signJoin } from '../../web/e2ee/link.js';
+import { readHostState, signHostState, supersedes } from '../../web/e2ee/host-state.js';
+import { inviteLink, openLink, proveJoin, signJoin } from '../../web/e2ee/link.js';
 import { openMessage, sealMessage } from '../../web/e2ee/messages.js';
 import { agree } from '../../web/e2ee/pairwise.js';
 import { ReceiverKeys } from '../../web/e2ee/receiver-key.js';
@@ -31,9 +32,11 @@ test('what the page makes of known keys is what the vectors have', async () => {
 
 test('the page makes of the same keys what the load tester makes of them', async () => {
   const theirs = read('agreement-loadtest.json');
-  const { link, join, hellos, pairwise, bye, steps, frames, messages, alive, code, names, ...inputs } = theirs;
+  const {
+    link, join, proof, hellos, pairwise, bye, steps, frames, messages, host_states, latest, alive, code, names, ...inputs
+  } = theirs;
   assert.deepEqual(await answer(inputs), theirs);
-  assert.ok(frames.length >= 6 && messages.length >= 3 && pairwise.length >= 6);
+  assert.ok(frames.length >= 6 && messages.length >= 3 && pairwise.length >= 6 && host_states.length >= 6);
 });
 
 test('the page opens what the load tester sealed', async () => {
@@ -47,6 +50,10 @@ test('the page opens what the load tester sealed', async () => {
   for (const { from, type, body, data } of theirs.pairwise.filter(each => each.from === 0)) {
     const { counter, box } = envelope(data);
     assert.equal(text(await pair.open(type, counter, fromBase64Url(box))), body, `${from} ${type}`);
+  }
+  for (const state of theirs.host_states) {
+    assert.ok(await readHostState(crypto, secrets, state), JSON.stringify(state));
+    assert.equal(await readHostState(crypto, secrets, { ...state, locked: !state.locked }), null);
   }
   for (const { generation, step, stream, codec, frame, sealed } of theirs.frames) {
     const bytes = unhex(sealed);
@@ -66,6 +73,8 @@ async function answer(inputs) {
   const { secrets, members } = await open(inputs);
   const [ana, ben] = members;
   const identities = members.map(member => member.identity);
+  const states = await Promise.all(inputs.host_state_inputs.map(input => hostState(secrets, members, input)));
+  const counters = [0, ...states.map(state => state.counter)];
   return {
     ...inputs,
     link: {
@@ -76,13 +85,16 @@ async function answer(inputs) {
       psk: hex(secrets.psk),
     },
     join: hex(await signJoin(crypto, secrets, unhex(inputs.nonce), inputs.host_name, ana.identity)),
+    proof: hex(await proveJoin(crypto, secrets, ana.signing, unhex(inputs.nonce), inputs.host_name)),
     hellos: await Promise.all(members.map(member => hello(secrets, member))),
     pairwise: await pairwise(inputs, secrets, members),
     bye: writeEnvelope('bye', { signature: toBase64Url(await sign(ana, covered('bye', secrets.call, ana.identity))) }),
     steps: await steps(inputs.base),
     frames: await Promise.all(inputs.frame_inputs.map(input => sealFrame(inputs, secrets, ana, input))),
     messages: await Promise.all(inputs.message_inputs.map(input => say(inputs, secrets, ana, input))),
-    alive: hex(await rosterDigest(crypto, secrets.call, identities, 0)),
+    host_states: states.map(state => state.wire),
+    latest: states.reduce((best, state, at) => (supersedes(state, states[best]) ? at : best), 0),
+    alive: await Promise.all(counters.map(async each => hex(await rosterDigest(crypto, secrets.call, identities, each)))),
     code: await verificationCode(crypto, secrets.call, identities),
     names: inputs.name_inputs.map(tidyName),
   };
@@ -157,6 +169,12 @@ async function say(inputs, secrets, sender, { generation, step, counter, kind, b
   return { generation, step, counter, kind, body, data };
 }
 
+/** `host` is a member's place, the others are identities. */
+function hostState(secrets, members, { host, counter, locked, admitted, removed }) {
+  const lists = { admitted: admitted.map(each => fromBase64Url(each)), removed: removed.map(each => fromBase64Url(each)) };
+  return signHostState(crypto, secrets, { host: members[host].identity, counter, locked, ...lists });
+}
+
 async function sign({ signing }, message) {
   return new Uint8Array(await crypto.subtle.sign('Ed25519', signing, message));
 }
@@ -165,6 +183,10 @@ async function sign({ signing }, message) {
 const escaped = unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
 const text = bytes => new TextDecoder().decode(bytes);
+
+function all(...bytes) {
+  return bytes.map(byte => toBase64Url(unhex(byte.repeat(32))));
+}
 
 const INPUTS = {
   host_secret: toBase64Url(unhex('a7'.repeat(32))),
@@ -181,12 +203,13 @@ const INPUTS = {
     },
   ],
   pairwise_inputs: [
-    { from: 0, type: 'ready', body: '{}' },
+    { from: 0, type: 'ready', body: '{"tunnel":true,"host":null}' },
     { from: 0, type: 'key', body: `{"generation":0,"step":0,"base":"${'A'.repeat(43)}"}` },
-    { from: 1, type: 'ready', body: '{}' },
+    { from: 1, type: 'ready', body: '{"tunnel":false,"host":null}' },
     { from: 1, type: 'key-ack', body: '{"generation":0,"step":0}' },
     { from: 0, type: 'key', body: `{"generation":4294967295,"step":8,"base":"${'_'.repeat(42)}8"}` },
     { from: 0, type: 'tunnel', body: '{"description":"v=0"}' },
+    { from: 0, type: 'tunnel-over', body: '{"path":"tunnel"}' },
   ],
   base: '5e'.repeat(32),
   frame_inputs: [
@@ -202,6 +225,14 @@ const INPUTS = {
     { generation: 3, step: 2, counter: 1_000, kind: 'speaking', body: { level: 3 } },
     { generation: 70_000, step: 8, counter: 65_535, kind: 'unsend', body: { id: 'm-1' } },
     { generation: 1, step: 1, counter: 3, kind: 'chat', body: { id: 'é', text: 'grüße \u2028 "\\\n\u0007' } },
+  ],
+  host_state_inputs: [
+    { host: 0, counter: 1, locked: true, admitted: all('00', '01', '7f', '80', 'ff'), removed: [] },
+    { host: 0, counter: 1, locked: false, admitted: [], removed: [] },
+    { host: 1, counter: 9_007_199_254_740_991, locked: false, admitted: all('02'), removed: all('02', '03') },
+    { host: 1, counter: 9_007_199_254_740_991, locked: false, admitted: all('02', '03'), removed: all('02', '03') },
+    { host: 0, counter: 4_294_967_296, locked: true, admitted: all('fe'), removed: all('fd') },
+    { host: 1, counter: 9_007_199_254_740_991, locked: false, admitted: all('02', '03'), removed: all('01', '04') },
   ],
   name_inputs: ['Ana', ' a\u0000b\u202ec ', 'Zoe\u0308', 'é'.repeat(60), `${'a'.repeat(95)} b`, '\u200b\ufeff', 'x\u00a0\u3000y'],
 };
