@@ -10,7 +10,7 @@ use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYP
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
 };
-use sotto_signaling::admission::{call_id, statement};
+use sotto_signaling::admission::{call_id, proof_statement, statement};
 use sotto_signaling::base64url::Base64Url;
 use sotto_signaling::message::{ClientMessage, Join, ServerMessage, Stream, VERSION};
 use tokio::net::TcpStream;
@@ -50,11 +50,14 @@ impl Link {
     fn join(&self, nonce: &Base64Url<32>, host_name: &str) -> Join {
         let admission = Base64Url(self.admission.public_key().as_ref().try_into().unwrap());
         let call = call_id(&admission.0, &self.host.0);
-        let identity = Base64Url::random();
-        let mut join = Join { v: VERSION, call, admission, host: self.host, identity, signature: Base64Url([0; 64]) };
-        let signature = self.admission.sign(&statement(&join, nonce, host_name));
-        join.signature = Base64Url(signature.as_ref().try_into().unwrap());
-        join
+        let own = Ed25519KeyPair::generate().unwrap();
+        let identity = Base64Url(own.public_key().as_ref().try_into().unwrap());
+        let (host, none) = (self.host, Base64Url([0; 64]));
+        let unsigned = Join { v: VERSION, call, admission, host, identity, signature: none, proof: none };
+        let by = |key: &Ed25519KeyPair, covered: Vec<u8>| Base64Url(key.sign(&covered).as_ref().try_into().unwrap());
+        let signature = by(&self.admission, statement(&unsigned, nonce, host_name));
+        let proof = by(&own, proof_statement(&unsigned, nonce, host_name));
+        Join { signature, proof, ..unsigned }
     }
 }
 
