@@ -299,6 +299,8 @@ mod tests {
     fn snapshot() -> Snapshot {
         let mut media = Report::default();
         media.counters.sent[Protocol::Video as usize].add(1200);
+        media.counters.received[Protocol::Tunnel as usize].add(900);
+        media.counters.tunnels = 4;
         media.counters.drop(DropReason::Replay);
         media.latency.observe(Duration::from_micros(150));
         media.latency.observe(Duration::from_secs(1));
@@ -323,6 +325,8 @@ mod tests {
         let scrape = scrape(&snapshot());
         assert_eq!(value(&scrape, "sotto_workers", None), Value::Gauge(2.0));
         assert_eq!(value(&scrape, "sotto_sent_bytes_total", Some(("protocol", "video"))), Value::Counter(1200.0));
+        assert_eq!(value(&scrape, "sotto_received_packets_total", Some(("protocol", "tunnel"))), Value::Counter(1.0));
+        assert_eq!(value(&scrape, "sotto_tunnels", None), Value::Gauge(4.0));
         assert_eq!(value(&scrape, "sotto_drops_total", Some(("reason", "replay"))), Value::Counter(1.0));
         assert_eq!(value(&scrape, "sotto_call_log_rows_total", Some(("outcome", "purged"))), Value::Counter(2.0));
         let Value::Histogram(buckets) = value(&scrape, "sotto_forward_latency_seconds", None) else {
@@ -352,6 +356,6 @@ mod tests {
         merge(&mut total, &one);
         merge(&mut total, &one);
         assert_eq!(total.sent[Protocol::Video as usize], Traffic { packets: 2, bytes: 2400 });
-        assert_eq!(total.drops.iter().sum::<u64>(), 2);
+        assert_eq!((total.drops.iter().sum::<u64>(), total.tunnels), (2, 8));
     }
 }

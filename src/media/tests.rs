@@ -10,7 +10,8 @@ use crate::relay::outbox::{Outbox, Path};
 use crate::udp::Socket;
 use crate::worker::{Core, Worker};
 
-/// Answers the first session of a participant with `Connected`, and `Leave` with `Disconnected`.
+/// Answers the first session of a participant with `Connected`, and `Leave` with `Disconnected`. Counts the legs from one
+/// to the other.
 #[derive(Default)]
 struct Recorder {
     counters: Counters,
@@ -33,7 +34,12 @@ impl Core for Recorder {
                 let reason = Disconnect::Closed;
                 out.events.push(Event::Disconnected { call, participant, reason });
             }
-            Command::Tunnel { .. } | Command::EndTunnel { .. } => {}
+            Command::Tunnel { participant, other, .. } => {
+                self.counters.tunnels += u64::from((participant, other) == (LegKey(ANA.0), LegKey(BEN.0)));
+            }
+            Command::EndTunnel { participant, .. } => {
+                self.counters.tunnels -= u64::from(participant == LegKey(ANA.0));
+            }
         }
     }
 
@@ -167,4 +173,24 @@ async fn an_offer_that_cannot_be_answered_leaves_nothing_behind() {
     assert!(plane.service.0.routes().values().all(|route| route.participants.is_empty()));
     call.negotiate(ANA, OFFER).unwrap();
     assert_eq!(events.recv().await, Some(MediaEvent::Connected(ANA)));
+}
+
+#[tokio::test]
+async fn a_leg_goes_by_signalings_number_whatever_sessions_come_and_go() {
+    let plane = Plane::new(1, 10);
+    let (mut call, _events) = plane.open();
+    let tunnels = async || plane.workers[0].handle().report(Duration::from_secs(5)).await.unwrap().counters.tunnels;
+    let leg = call.tunnel(ANA, BEN).unwrap();
+    assert_eq!((leg.ufrag.len(), tunnels().await), (8, 1), "without any session");
+    let port = plane.workers[0].handle().address().port().to_string();
+    assert!(leg.candidates.iter().all(|candidate| candidate.split(' ').any(|word| word == port)));
+    assert!(!leg.candidates.is_empty());
+    call.negotiate(ANA, OFFER).unwrap();
+    let again = call.tunnel(ANA, BEN).unwrap();
+    assert!(again.ufrag != leg.ufrag && again.pwd != leg.pwd, "asking again is an ICE restart");
+    call.leave(ANA);
+    assert_eq!(tunnels().await, 2, "the same number before and after");
+    call.end_tunnel(BEN);
+    call.end_tunnel(ANA);
+    assert_eq!(tunnels().await, 1);
 }
