@@ -117,12 +117,15 @@ fn whatever_is_changed_in_a_join_it_is_refused() {
 fn the_key_of_another_link_does_not_open_the_call() {
     let vector = &vectors()[0];
     let seed = Base64Url([5; 32]);
-    let mut join = Join { admission: public(&seed), ..joining(vector) };
-    join.signature = sign(&seed, &statement(&join, &vector.nonce, &vector.host_name));
-    assert!(!admitted(&join, vector.nonce, &[&vector.host_name]));
-    join.call = call_id(&join.admission.0, &join.host.0);
-    join.signature = sign(&seed, &statement(&join, &vector.nonce, &vector.host_name));
-    assert!(admitted(&join, vector.nonce, &[&vector.host_name]), "it opens its own");
+    let signed = |join: Join| Join {
+        signature: sign(&seed, &statement(&join, &vector.nonce, &vector.host_name)),
+        proof: sign(&vector.identity_seed, &proof_statement(&join, &vector.nonce, &vector.host_name)),
+        ..join
+    };
+    let join = Join { admission: public(&seed), ..joining(vector) };
+    assert!(!admitted(&signed(join), vector.nonce, &[&vector.host_name]));
+    let own = Join { call: call_id(&join.admission.0, &join.host.0), ..join };
+    assert!(admitted(&signed(own), vector.nonce, &[&vector.host_name]), "it opens its own");
 }
 
 #[test]
