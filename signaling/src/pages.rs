@@ -43,6 +43,14 @@ pub(crate) fn index(headers: &HeaderMap) -> Response {
     file("index.html", headers).unwrap_or_else(|| (StatusCode::NOT_FOUND, "not found\n").into_response())
 }
 
+/// What is stored about calls, told to a person; where this build has no such page, `None`.
+pub(crate) fn transparency(headers: &HeaderMap) -> Option<Response> {
+    let wants_html = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(names_html);
+    let mut page = wants_html.then(|| file("transparency.html", headers)).flatten()?;
+    page.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    Some(page)
+}
+
 /// Any other path: a file of the client, or nothing.
 pub(crate) fn other(method: &Method, uri: &Uri, headers: &HeaderMap, counters: &Counters) -> Response {
     let path = uri.path().trim_start_matches('/');
@@ -91,6 +99,15 @@ fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
         return Some((StatusCode::NOT_MODIFIED, caching).into_response());
     }
     Some((caching, [(header::CONTENT_TYPE, content_type)], file.data).into_response())
+}
+
+/// Whether an `Accept` (RFC 9110, section 12.5.1) names HTML, as browsers do when they open a page. A wildcard names
+/// nothing.
+fn names_html(accept: &str) -> bool {
+    accept
+        .split(',')
+        .filter_map(|range| range.split(';').next())
+        .any(|kind| kind.trim().eq_ignore_ascii_case("text/html"))
 }
 
 /// The type of a file that may be served: plain names, known endings, no tests.

@@ -88,6 +88,7 @@ impl Server {
             .route("/c", get(index))
             .route("/v1/ws", get(web_socket))
             .route("/transparency", get(transparency))
+            .route("/transparency.json", get(transparency_json))
             .method_not_allowed_fallback(method_not_allowed)
             .fallback(other)
             .layer(middleware::from_fn(async |uri: Uri, request, next: middleware::Next| {
@@ -184,8 +185,15 @@ async fn web_socket(
         })
 }
 
+async fn transparency(shared: State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    match pages::transparency(&headers) {
+        Some(page) => page,
+        None => transparency_json(shared).await,
+    }
+}
+
 /// The call log as it stands, from the store at most once a second: nobody can make it work harder by asking.
-async fn transparency(State(shared): State<Arc<Shared>>) -> Response {
+async fn transparency_json(State(shared): State<Arc<Shared>>) -> Response {
     let mut cached = shared.transparency.lock().await;
     let fresh = cached.as_ref().filter(|(read, _)| read.elapsed() < TRANSPARENCY_AGE).map(|(_, text)| text.clone());
     let text = match fresh {
@@ -196,7 +204,11 @@ async fn transparency(State(shared): State<Arc<Shared>>) -> Response {
             text
         }),
     };
-    let plain = [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_TYPE, "application/json")];
+    let plain = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_TYPE, "application/json"),
+        (header::VARY, "accept"), // at the same path there is a page
+    ];
     match text {
         Ok(text) => (plain, text).into_response(),
         Err(TransparencyError) => {

@@ -1,5 +1,6 @@
 //! What the server says over plain HTTP.
 
+use std::path::Path;
 use std::time::Duration;
 
 use sotto_signaling::counters::HttpRefusal;
@@ -46,6 +47,8 @@ async fn every_answer_carries_the_headers_that_protect_the_page() {
         ("200", request(&running, "GET", "/", "").await),
         ("200", request(&running, "GET", "/c", "").await),
         ("200", request(&running, "GET", "/transparency", "").await),
+        ("200", request(&running, "GET", "/transparency", "Accept: text/html\r\n").await),
+        ("200", request(&running, "GET", "/transparency.json", "").await),
         ("404", request(&running, "GET", "/page/no-such-file.js", "").await),
         ("404", request(&running, "GET", "/../Cargo.toml", "").await),
         ("404", request(&running, "GET", "/healthz", "").await),
@@ -132,9 +135,22 @@ async fn only_pages_of_our_hosts_may_open_a_websocket() {
 }
 
 #[tokio::test]
-async fn the_transparency_page_is_what_the_call_log_says() {
+async fn programs_get_what_the_call_log_says_and_browsers_the_page_that_shows_it() {
     let running = start(Limits::default()).await;
-    let answer = request(&running, "GET", "/transparency", "").await;
-    assert!(answer.contains("content-type: application/json") && answer.contains("cache-control: no-store"));
-    assert!(answer.ends_with("{\"rows\":0}"), "{answer}");
+    for (path, accept) in [
+        ("/transparency", ""),
+        ("/transparency", "Accept: */*\r\n"),
+        ("/transparency", "Accept: application/json, text/htmlx\r\n"),
+        ("/transparency.json", "Accept: text/html\r\n"),
+    ] {
+        let answer = request(&running, "GET", path, accept).await;
+        assert!(answer.contains("content-type: application/json") && answer.contains("cache-control: no-store"));
+        assert!(answer.ends_with("{\"rows\":0}"), "{path} {accept}: {answer}");
+    }
+    let browser = "Accept: text/plain;q=0.1, Text/HTML;q=0.9\r\n";
+    let page = request(&running, "GET", "/transparency", browser).await;
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("vary: accept\r\n"), "{page}");
+    if Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/transparency.html").exists() {
+        assert!(page.contains("content-type: text/html") && page.contains("cache-control: no-cache"), "{page}");
+    }
 }
