@@ -17,7 +17,7 @@ use sotto::transport::srtp::{Profile, SrtpKeys};
 
 /// One association.
 pub enum Handshake {
-    Any { dtls: Box<Dtls>, timer: Instant },
+    Any { dtls: Box<Dtls>, timer: Instant, active: bool },
     AesCm { endpoint: Box<Endpoint>, connected: bool },
 }
 
@@ -28,9 +28,18 @@ impl Handshake {
             endpoint.connect(now, relay(), Arc::clone(&old().0), None).unwrap();
             return Handshake::AesCm { endpoint: Box::new(endpoint), connected: false };
         }
+        Self::any(true, now)
+    }
+
+    /// Waits for the other one's hello.
+    pub fn passive(now: Instant) -> Self {
+        Self::any(false, now)
+    }
+
+    fn any(active: bool, now: Instant) -> Self {
         let mut dtls = Dtls::new_12(Arc::new(Config::default()), identity().clone(), now);
-        dtls.set_active(true);
-        Handshake::Any { dtls: Box::new(dtls), timer: now }
+        dtls.set_active(active);
+        Handshake::Any { dtls: Box::new(dtls), timer: now, active }
     }
 
     /// SHA-256 of the certificate that it shows.
@@ -51,7 +60,7 @@ impl Handshake {
 
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) {
         match self {
-            Handshake::Any { dtls, timer } => {
+            Handshake::Any { dtls, timer, .. } => {
                 let _ = dtls.handle_packet(bytes);
                 *timer = now;
             }
@@ -62,11 +71,11 @@ impl Handshake {
     /// Does what is due; the keys, once there are any.
     pub fn poll(&mut self, now: Instant, send: &mut Vec<Vec<u8>>) -> Option<SrtpKeys> {
         match self {
-            Handshake::Any { dtls, timer } => {
+            Handshake::Any { dtls, timer, active } => {
                 if *timer <= now {
                     dtls.handle_timeout(now).unwrap();
                 }
-                poll_any(dtls, timer, send)
+                poll_any(dtls, timer, *active, send)
             }
             Handshake::AesCm { endpoint, connected } => {
                 let _ = endpoint.handle_timeout(relay(), now);
@@ -83,7 +92,7 @@ impl Handshake {
     }
 }
 
-fn poll_any(dtls: &mut Dtls, timer: &mut Instant, send: &mut Vec<Vec<u8>>) -> Option<SrtpKeys> {
+fn poll_any(dtls: &mut Dtls, timer: &mut Instant, active: bool, send: &mut Vec<Vec<u8>>) -> Option<SrtpKeys> {
     let (mut buffer, mut keys) = ([0; 4096], None);
     loop {
         match dtls.poll_output(&mut buffer) {
@@ -94,7 +103,7 @@ fn poll_any(dtls: &mut Dtls, timer: &mut Instant, send: &mut Vec<Vec<u8>>) -> Op
                     SrtpProfile::AEAD_AES_256_GCM => Profile::Aes256Gcm,
                     _ => panic!("the hop settles on AES-GCM"),
                 };
-                keys = Some(SrtpKeys::from_exporter(profile, &material, true).unwrap());
+                keys = Some(SrtpKeys::from_exporter(profile, &material, active).unwrap());
             }
             Output::Timeout(at) => {
                 *timer = at;

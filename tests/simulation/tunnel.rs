@@ -11,10 +11,12 @@ use sotto::relay::command::{CallKey, Command, LegKey};
 use sotto::relay::counters::{Drop, Protocol};
 use sotto::relay::outbox::Path;
 use sotto::session::IceParameters;
+use sotto::transport::srtp::{Inbound, Outbound};
 use sotto::udp::egress::{Egress, Wire};
 use zeroize::Zeroizing;
 
 use crate::client::{Plan, check};
+use crate::handshake::Handshake;
 use crate::world::World;
 
 /// A browser's end of a tunnel: its address, and the credentials of the relay's end.
@@ -116,6 +118,35 @@ fn whatever_is_no_stun_passes_both_ways_as_it_came() {
         assert!(others.iter().all(|&other| direction[other as usize].packets == 0), "counted as nothing else");
     }
     assert_eq!((counters.drops.iter().sum::<u64>(), counters.handshakes_completed), (0, 0));
+}
+
+#[test]
+fn dtls_and_srtp_are_between_the_browsers() {
+    let (mut world, browsers) = world_with_a_tunnel(79);
+    let mut ends = [Handshake::new(false, world.now), Handshake::passive(world.now)];
+    let mut keys = [None, None];
+    for _ in 0..200 {
+        for side in 0..2 {
+            let mut send = Vec::new();
+            for bytes in browsers[side].receive(&mut world) {
+                ends[side].receive(world.now, &bytes);
+            }
+            keys[side] = ends[side].poll(world.now, &mut send).or(keys[side].take());
+            send.iter().for_each(|bytes| browsers[side].send(bytes, &mut world));
+        }
+        world.run_ms(10);
+    }
+    let [ana, ben] = keys.map(|keys| keys.expect("the handshake is done"));
+    let mut packet = Vec::new();
+    let header = [0x80, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7];
+    Outbound::new(ana.profile, &ana.outbound).protect_rtp(1, &header, b"seen by one", &mut packet).unwrap();
+    browsers[0].send(&packet, &mut world);
+    let mut arrived = browsers[1].receive(&mut world).pop().unwrap();
+    let opened = Inbound::new(ben.profile, &ben.inbound).unprotect_rtp(&mut arrived).unwrap();
+    assert_eq!(&arrived[12..opened.len], b"seen by one");
+    let counters = world.relay.counters();
+    assert_eq!((counters.handshakes_completed, counters.participants), (0, 0));
+    assert_eq!(counters.received[Protocol::Dtls as usize].packets, 0, "the relay has no part in it");
 }
 
 #[test]
