@@ -70,6 +70,7 @@ export class Member {
 
   static async make(world, label, link, options = { tunnel: true }) {
     const member = new Member(world, label);
+    world.seen.add(member);
     member.core = await Core.open(
       {
         crypto,
@@ -111,14 +112,18 @@ export class Member {
 export class World {
   clock = new Clock();
   members = new Map();
+  /** All members that there ever were. */
+  seen = new Set();
   ids = 0;
   /** Everything relayed, as {from, to, data, at}. */
   log = [];
   /** Sees {from, to, data} for each delivery; returns the deliveries to make instead. */
   meddle = delivery => [delivery];
+  /** Whether the server keeps the one connection from the other's eyes. */
+  hides = () => false;
 
   static async open() {
-    const world = new World();
+    const world = new this();
     world.links = await newLink(crypto, ORIGIN);
     return world;
   }
@@ -136,12 +141,33 @@ export class World {
     const old = member.id;
     this.members.delete(old);
     if (old && told) for (const other of this.members.values()) void other.core.departed(old);
-    member.id = `${member.label}-${this.ids++}`;
+    await this.enter(member, `${member.label}-${this.ids++}`);
+  }
+
+  /** Lets a member in under that id. */
+  async enter(member, id) {
+    member.id = id;
     const others = [...this.members.keys()];
-    this.members.set(member.id, member);
-    await member.core.joined(member.id, others);
-    for (const id of others) void this.members.get(id).core.arrived(member.id);
+    this.members.set(id, member);
+    await member.core.joined(id, others.filter(other => !this.hides(other, id)));
+    for (const other of others.filter(other => !this.hides(id, other))) void this.members.get(other).core.arrived(id);
     await this.quiet();
+  }
+
+  /** Makes somebody wait outside, and brings its knock to all who are in; what it said. */
+  async wait(member, state = this.stateOfHost) {
+    member.id = `${member.label}-${this.ids++}`;
+    await member.core.waiting(member.id, state);
+    const data = await member.core.knock(member.id);
+    for (const other of this.members.values()) other.core.knocked(member.id, data);
+    await this.quiet();
+    return data;
+  }
+
+  /** The newest host state that the server was sent. */
+  get stateOfHost() {
+    const states = [...this.seen].flatMap(member => member.all('host-state')).map(({ state }) => state);
+    return states.reduce((best, state) => (best && best.counter >= state.counter ? best : state), null);
   }
 
   /** The server says that a member left. */
