@@ -248,8 +248,8 @@ export class Conversation {
     if (type === 'ready' && this.#door.holdReady(from, fields)) return;
     const peer = this.#members.of(from);
     const sealed = fromBase64Url(box);
-    if (!peer?.pair || !sealed || typeof counter !== 'number') return refused('unpaired');
-    const opened = await peer.pair.open(type, counter, sealed);
+    if (!peer?.pair) return refused('unpaired');
+    const opened = sealed && typeof counter === 'number' ? await peer.pair.open(type, counter, sealed) : null;
     if (!opened) return unverified(from, type === 'ready' ? 'ready' : 'pair');
     const body = readObject(text(opened));
     opened.fill(0);
