@@ -18,7 +18,7 @@ import { BASE_KEY, LAST_STEP } from './sender-key.js';
 /** @typedef {import('./membership.js').Peer} Peer */
 /** @typedef {import('./sender-key.js').BaseKey} BaseKey */
 /** @typedef {import('./sender-key.js').SenderKeys} SenderKeys */
-/** @typedef {{privateKey: CryptoKey, publicKey: Bytes}} KeyPair */
+/** @typedef {import('./derive.js').KeyPair} KeyPair */
 /** @typedef {{identity: KeyPair, name: string, tunnel: boolean}} Ourselves `tunnel`: whether we can have one */
 /** @typedef {'forwarded' | 'tunnel'} Path */
 
@@ -255,7 +255,7 @@ export class Conversation {
     opened.fill(0);
     if (!body) return refused('malformed');
     if (type === 'ready') return ready(peer, body);
-    // One that is kept out for now keeps sending what the others get: without its key it could not be read once it is in.
+    // One that is kept out for now sends its key as to the others: without it, it could not be read once it is let in.
     if (!(peer.onRoster && peer.paired) && !(peer.proved && type === 'key')) return refused('unpaired');
     if (type === 'tunnel') return tunnel(peer, body.description);
     if (type === 'tunnel-over') return isPath(body.path) ? over(peer, body.path) : refused('malformed');

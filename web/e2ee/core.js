@@ -4,30 +4,32 @@
 import { fromBase64Url, toBase64Url } from './bytes.js';
 import { CodeDisplay } from './code-display.js';
 import { Connection, Conversation, fitsTunnel, isPath } from './conversation.js';
+import { newKeyPair } from './derive.js';
 import { Door } from './door.js';
 import { readEnvelope } from './envelope.js';
 import { STREAMS, metadataPrefix } from './frame.js';
 import { tidyName } from './hello.js';
 import { Hints } from './hint.js';
-import { openLink, proveJoin, signJoin } from './link.js';
+import { joinFields, openLink } from './link.js';
 import { Membership, Peer } from './membership.js';
 import { checkMessage } from './messages.js';
 import { Moderation } from './moderation.js';
+import { Notices } from './notices.js';
 import { Presence } from './presence.js';
 import { Queue } from './queue.js';
 import { Rekeying } from './rekey.js';
 import { changeWindow } from './roster.js';
 import { SenderKeys } from './sender-key.js';
-import { Slot } from './slot.js';
+import { Slots } from './slots.js';
 
 /** @typedef {import('./bytes.js').Bytes} Bytes */
-/** @typedef {import('./conversation.js').KeyPair} KeyPair */
 /** @typedef {import('./conversation.js').Meanings} Meanings */
 /** @typedef {import('./conversation.js').Ourselves} Ourselves */
 /** @typedef {import('./conversation.js').Path} Path */
 /** @typedef {import('./frame.js').Stream} Stream */
 /** @typedef {import('./frame.js').FrameCodec} FrameCodec */
 /** @typedef {import('./link.js').CallSecrets} CallSecrets */
+/** @typedef {import('./slot.js').Slot} Slot */
 
 /**
  * @typedef {object} Environment
@@ -51,16 +53,12 @@ export class Core {
   #code;
   #queue = new Queue();
   #members = new Membership();
-  /** @type {Map<string, Slot>} */
-  #slots = new Map();
+  #slots;
   #seq = 0;
-  /** What was shown already, of those who are present. @type {Set<string>} */
-  #shown = new Set();
   /** What newcomers must be told too. @type {unknown} */
   #state = null;
+  #notices;
   #closed = false;
-  /** Messages and frames that were refused, by reason. @type {Record<string, number>} */
-  counters = {};
 
   /**
    * @param {Environment} environment
@@ -73,8 +71,7 @@ export class Core {
   static async open(environment, link, name, { tunnel = false } = {}) {
     const { crypto } = environment;
     const secrets = await openLink(crypto, link);
-    const pair = /** @type {CryptoKeyPair} */ (await crypto.subtle.generateKey('Ed25519', false, ['sign', 'verify']));
-    const identity = await readable(crypto, pair);
+    const identity = await newKeyPair(crypto, 'Ed25519');
     return new Core(environment, secrets, { identity, name: tidyName(name), tunnel });
   }
 
@@ -87,6 +84,10 @@ export class Core {
     const { crypto, now } = environment;
     const { identity } = ourselves;
     const door = new Door();
+    const notices = new Notices({
+      nameOf: participant => (this.#members.of(participant) ?? door.held(participant))?.name ?? '',
+      show: detail => this.#emit('unverified', detail),
+    });
     /** @type {(milliseconds: number, task: () => Promise<void>) => () => void} */
     const later = (milliseconds, task) => this.#later(milliseconds, task);
     this.#environment = environment;
@@ -94,6 +95,7 @@ export class Core {
     this.#secrets = secrets;
     this.#identity = identity;
     this.#tunnels = ourselves.tunnel;
+    this.#notices = notices;
     this.#keys = new SenderKeys(crypto, metadataPrefix(secrets.call, identity.publicKey));
     this.#conversation = new Conversation(
       crypto, secrets, ourselves, this.#keys, this.#members, door, this.#meanings(),
@@ -102,15 +104,17 @@ export class Core {
     this.moderation = new Moderation(crypto, secrets, identity.publicKey, door, {
       members: this.#members,
       conversation: this.#conversation,
+      now,
       later,
-      run: task => this.#run(task),
+      run: task => this.#queue.run(task),
       removed: peer => this.#depart(peer, { final: true, removed: true }),
       excluded: peer => this.#exclude(peer),
       admitted: peer => this.#welcome(peer),
-      changed: () => this.#stateChanged(),
+      changed: () => this.#rosterChanged(false),
       emit: (type, detail) => this.#emit(type, detail),
+      expect: participant => this.#presence.expect(participant),
       unverified: (participant, why) => this.#unverified(participant, why),
-      refused: why => this.#count(why),
+      refused: why => notices.count(why),
     });
     this.#rekeying = new Rekeying(this.#keys, {
       now,
@@ -133,10 +137,22 @@ export class Core {
       unverified: (participant, why) => this.#unverified(participant, why),
     });
     this.#hints = new Hints({ now, later, say: body => this.#conversation.broadcast('speaking', body) });
+    this.#slots = new Slots({
+      now,
+      member: participant => this.#member(participant),
+      emit: (type, detail) => this.#emit(type, detail),
+      unverified: (failing, why) => notices.unverifiedFrames(failing, why),
+      refused: why => notices.count(why),
+    });
     this.#code = new CodeDisplay(crypto, secrets.call, {
       identities: () => [...this.#members.roster.map(peer => peer.identity), identity.publicKey],
       show: detail => this.#emit('code', detail),
     });
+  }
+
+  /** Messages and frames that were refused, by reason. */
+  get counters() {
+    return this.#notices.counters;
   }
 
   get call() {
@@ -151,22 +167,13 @@ export class Core {
    * The fields of a `join` message.
    * @param {string} nonce the server's, base64url
    * @param {string} hostName of the page
+   * @returns {Promise<Record<string, string>>}
    * @throws {RangeError} where the nonce is none
    */
   async admission(nonce, hostName) {
     const bytes = fromBase64Url(nonce, 32);
     if (!bytes) throw new RangeError('the nonce is not 32 bytes');
-    const { privateKey, publicKey } = this.#identity;
-    const signature = await signJoin(this.#crypto, this.#secrets, bytes, hostName, publicKey);
-    const proof = await proveJoin(this.#crypto, this.#secrets, privateKey, bytes, hostName);
-    return {
-      call: this.call,
-      admission: toBase64Url(this.#secrets.admission),
-      host: toBase64Url(this.#secrets.host),
-      identity: this.identity,
-      signature: toBase64Url(signature),
-      proof: toBase64Url(proof),
-    };
+    return joinFields(this.#crypto, this.#secrets, this.#identity, bytes, hostName);
   }
 
   /**
@@ -175,7 +182,10 @@ export class Core {
    * @param {unknown} state the host state that says so
    */
   waiting(participant, state) {
-    return this.#queue.add(() => this.moderation.waiting(participant, state));
+    return this.#queue.add(() => {
+      this.#conversation.connection = null;
+      return this.moderation.waiting(participant, state);
+    });
   }
 
   /**
@@ -194,7 +204,7 @@ export class Core {
    */
   knocked(participant, data) {
     const offered = this.#queue.offer(`knock ${participant}`, () => this.moderation.knocked(participant, data));
-    if (!offered) this.#count('flood');
+    if (!offered) this.#notices.count('flood');
   }
 
   /** @param {string} participant who waits no longer */
@@ -214,7 +224,7 @@ export class Core {
   /** @param {string} participant */
   arrived(participant) {
     return this.#queue.add(() => {
-      if (!this.#members.announce(participant)) this.#count('crowd');
+      if (!this.#members.announce(participant)) this.#notices.count('crowd');
       else this.#presence.expect(participant);
     });
   }
@@ -231,8 +241,8 @@ export class Core {
    */
   receive(from, data) {
     const message = readEnvelope(data);
-    if (typeof from !== 'string' || !message || this.#closed) this.#count('malformed');
-    else if (!this.#queue.offer(from, () => this.#onMessage(from, message))) this.#count('flood');
+    if (typeof from !== 'string' || !message || this.#closed) this.#notices.count('malformed');
+    else if (!this.#queue.offer(from, () => this.#onMessage(from, message))) this.#notices.count('flood');
   }
 
   /**
@@ -297,7 +307,7 @@ export class Core {
   async protect(stream, codec, frame) {
     if (this.#closed) return null;
     const sealed = await this.#keys.protectFrame(STREAMS[stream], codec, frame);
-    if (!sealed) this.#count('short');
+    if (!sealed) this.#notices.count('short');
     return sealed;
   }
 
@@ -307,19 +317,7 @@ export class Core {
    * @returns {Slot}
    */
   slot(id) {
-    let slot = this.#slots.get(id);
-    if (!slot) {
-      slot = new Slot(id, {
-        now: this.#environment.now,
-        member: participant => this.#member(participant),
-        live: ({ participant, stream }) => this.#emit('live', { slot: id, participant, stream }),
-        unverified: (failing, why) => this.#unverifiedFrames(failing, why),
-        wantKeyFrame: () => this.#emit('want-key-frame', { slot: id }),
-        refused: why => this.#count(why),
-      });
-      this.#slots.set(id, slot);
-    }
-    return slot;
+    return this.#slots.of(id);
   }
 
   /**
@@ -327,7 +325,7 @@ export class Core {
    * @param {string} id
    */
   forgetSlot(id) {
-    this.#slots.delete(id);
+    this.#slots.forget(id);
   }
 
   /** Says goodbye, for good, and erases the keys. */
@@ -360,10 +358,9 @@ export class Core {
    * @param {string[]} others
    */
   async #onJoined(participant, others) {
-    const pair = await this.#crypto.subtle.generateKey('X25519', false, ['deriveBits']);
-    const key = await readable(this.#crypto, /** @type {CryptoKeyPair} */ (pair));
+    const key = await newKeyPair(this.#crypto, 'X25519');
     this.#conversation.connection = new Connection(key, participant, ++this.#seq, others);
-    this.#shown.clear();
+    this.#notices.clear();
     this.#rekeying.restart();
     await this.#replaceConnections(others);
     if (others.length > 0) this.#rekeying.settle(SETTLE);
@@ -379,7 +376,7 @@ export class Core {
     for (const gone of this.#members.connections.filter(id => !there.has(id))) await this.#onDeparted(gone);
     for (const id of there) {
       if (this.#members.announce(id)) this.#presence.expect(id);
-      else this.#count('crowd');
+      else this.#notices.count('crowd');
     }
     for (const peer of this.#members.peers) {
       peer.pair = null;
@@ -394,9 +391,7 @@ export class Core {
     this.#presence.dismiss(participant);
     this.#conversation.connection?.greeted.delete(participant);
     this.moderation.door.forget(participant);
-    for (const key of this.#shown) {
-      if (key.startsWith(`${participant} `)) this.#shown.delete(key);
-    }
+    this.#notices.forget(participant);
     const peer = this.#members.of(participant);
     if (peer) await this.#depart(peer, {});
   }
@@ -450,16 +445,11 @@ export class Core {
     await this.#rekeying.entered(peer);
   }
 
-  async #rosterChanged() {
+  /** @param {boolean} [people] false where only what the host says of them is other */
+  async #rosterChanged(people = true) {
     this.#showRoster();
     await this.#presence.rosterChanged();
-    this.#code.changed();
-  }
-
-  /** Another host state is in force. */
-  async #stateChanged() {
-    this.#showRoster();
-    await this.#presence.rosterChanged();
+    if (people) this.#code.changed();
   }
 
   #showRoster() {
@@ -480,15 +470,15 @@ export class Core {
         hello, () => new Peer(this.#crypto, this.#secrets.call, hello, this.#environment.after),
       ),
       ready: (peer, body) => this.#onReady(peer, body),
-      keyed: peer => this.#onKeyed(peer),
+      keyed: peer => this.#slots.keyed(peer),
       acknowledged: (peer, generation, step) => this.#rekeying.acknowledged(peer, generation, step),
       tunnel: (peer, description) => this.#onTunnel(peer, description),
       over: ({ participant }, path) => this.#emit('tunnel-over', { participant, path }),
-      hostState: (from, state) => this.moderation.learn(from, state, false),
+      hostState: (from, state) => this.moderation.learn(from, state),
       message: (peer, kind, body) => this.#onSaid(peer, kind, body),
       bye: peer => this.#depart(peer, { final: true }),
       unverified: (participant, why) => this.#unverified(participant, why),
-      refused: why => this.#count(why),
+      refused: why => this.#notices.count(why),
     };
   }
 
@@ -507,7 +497,7 @@ export class Core {
   async #onReady(peer, { tunnel, host }) {
     if (peer.paired) return;
     this.#presence.dismiss(peer.participant);
-    await this.moderation.learn(peer.participant, host, true);
+    await this.moderation.learn(peer.participant, host);
     if (this.#members.of(peer.participant) !== peer) return;
     peer.tunnel = tunnel === true;
     if (peer.onRoster || this.moderation.door.refusal(peer.identity) === null) {
@@ -521,19 +511,12 @@ export class Core {
     await this.moderation.settled();
   }
 
-  /** @param {Peer} peer */
-  #onKeyed(peer) {
-    for (const slot of this.#slots.values()) {
-      if (slot.participant === peer.participant) slot.keyed();
-    }
-  }
-
   /**
    * @param {Peer} peer
    * @param {unknown} description
    */
   #onTunnel(peer, description) {
-    if (!this.#tunnelWith(peer) || typeof description !== 'string') this.#count('tunnel');
+    if (!this.#tunnelWith(peer) || typeof description !== 'string') this.#notices.count('tunnel');
     else this.#emit('tunnel', { participant: peer.participant, description });
   }
 
@@ -545,7 +528,7 @@ export class Core {
   #onSaid(peer, kind, body) {
     peer.heardAt = this.#environment.now();
     if (kind === 'alive') this.#presence.heard(peer, body?.roster);
-    else if (kind === 'mute' && !this.moderation.isFromHost(peer)) this.#count('mute');
+    else if (kind === 'mute' && !this.moderation.isFromHost(peer)) this.#notices.count('mute');
     else this.#emit('message', { participant: peer.participant, name: peer.name, kind, body });
   }
 
@@ -563,25 +546,8 @@ export class Core {
    * @param {string} why
    */
   #unverified(participant, why) {
-    this.#count(why);
     if (why === 'locked' || why === 'removed') this.#presence.dismiss(participant);
-    const key = `${participant} ${why}`;
-    if (this.#shown.has(key)) return;
-    this.#shown.add(key);
-    this.#emit('unverified', { participant, name: this.#nameOf(participant), stream: undefined, why });
-  }
-
-  /**
-   * @param {Slot} slot
-   * @param {string} why
-   */
-  #unverifiedFrames({ participant, stream }, why) {
-    this.#emit('unverified', { participant, name: this.#nameOf(participant ?? ''), stream, why });
-  }
-
-  /** @param {string} participant */
-  #nameOf(participant) {
-    return (this.#members.of(participant) ?? this.moderation.door.held(participant))?.name ?? '';
+    this.#notices.unverified(participant, why);
   }
 
   /** @param {string} participant */
@@ -597,19 +563,6 @@ export class Core {
   #tunnelWith(peer) {
     const { roster } = this.#members;
     return this.#tunnels && peer.tunnel && peer.paired && roster.length === 1 && roster[0] === peer;
-  }
-
-  /**
-   * Does something in turn, and fails as it does.
-   * @param {() => Promise<void>} task
-   */
-  async #run(task) {
-    /** @type {unknown} */
-    let failure = null;
-    await this.#queue.add(() => (this.#closed ? undefined : task().catch(error => {
-      failure = error;
-    })));
-    if (failure) throw failure;
   }
 
   /**
@@ -634,20 +587,6 @@ export class Core {
   #emit(type, detail) {
     if (!this.#closed) this.#environment.emit(type, detail);
   }
-
-  /** @param {string} why */
-  #count(why) {
-    this.counters[why] = (this.counters[why] ?? 0) + 1;
-  }
-}
-
-/**
- * @param {Crypto} crypto
- * @param {CryptoKeyPair} pair
- * @returns {Promise<KeyPair>}
- */
-async function readable(crypto, { privateKey, publicKey }) {
-  return { privateKey, publicKey: new Uint8Array(await crypto.subtle.exportKey('raw', publicKey)) };
 }
 
 /** @param {Peer} peer */

@@ -37,11 +37,26 @@ export function hkdfAes128(crypto, key, info, salt, usage) {
   return crypto.subtle.deriveKey(parameters(info, salt), key, { name: 'AES-GCM', length: 128 }, false, [usage]);
 }
 
+/** @typedef {{privateKey: CryptoKey, publicKey: Bytes}} KeyPair */
+
+/**
+ * A fresh key pair, whose private half cannot be read back.
+ * @param {Crypto} crypto
+ * @param {'Ed25519' | 'X25519'} algorithm
+ * @returns {Promise<KeyPair>}
+ */
+export async function newKeyPair(crypto, algorithm) {
+  /** @type {KeyUsage[]} */ const usages = algorithm === 'Ed25519' ? ['sign', 'verify'] : ['deriveBits'];
+  const pair = /** @type {CryptoKeyPair} */ (await crypto.subtle.generateKey(algorithm, false, usages));
+  const publicKey = new Uint8Array(await crypto.subtle.exportKey('raw', pair.publicKey));
+  return { privateKey: pair.privateKey, publicKey };
+}
+
 /**
  * An Ed25519 key pair (RFC 8032) from its 32-byte seed; the private half cannot be read back.
  * @param {Crypto} crypto
  * @param {Bytes} seed erased here
- * @returns {Promise<{privateKey: CryptoKey, publicKey: Bytes}>}
+ * @returns {Promise<KeyPair>}
  */
 export async function ed25519FromSeed(crypto, seed) {
   const pkcs8 = concat(ED25519_PKCS8, seed);

@@ -24,22 +24,22 @@ function startWorker(script) {
  * The end-to-end encryption of one call. Events, with their `detail`:
  *
  * - `send` `{to: string | undefined, data: string}`: to be put into a `relay` message, in this order
- * - `roster` `{participants: {id, name, tunnel, host}[]}`: the others who proved themselves; nobody else is ever sent a
- *   key. `tunnel`: it says that it can have one; `host`: the host state names it
- * - `code` `{code, joined: string[], left: string[], removed: string[]}`: the verification code, and the names that came,
- *   went, or were removed by the host
+ * - `roster` `{participants: {id, name, tunnel, host}[]}`: the others who proved themselves; nobody else is ever sent
+ *   a key. `tunnel`: it says that it can have one; `host`: the host state names it
+ * - `code` `{code, joined: string[], left: string[], removed: string[]}`: the verification code, and the names that
+ *   came, went, or were removed by the host
  * - `message` `{participant, name, kind, body}`
- * - `host` `{present: string | null, locked, counter, mine}`: the host state in force, and where the host is; `mine`: we are
+ * - `host` `{present: string | null, locked, counter, mine}`: the host state in force, the host's id; `mine`: it is us
  * - `host-state` `{state}`: to be put into a `host` message
  * - `knock` `{participant, name}`: somebody waits outside who holds the link; `knock-end` `{participant}`: no longer
  * - `removed` `{}`: the host removed us
  * - `live` `{slot, participant, stream}`: the first frame since the slot was pointed authenticated (video: a key frame)
  * - `unverified` `{participant, name, stream, why}`: something of theirs cannot be verified; `stream` is absent where it
  *   is not about frames, `name` is empty where even that cannot be known. `why`, of a connection: `silent` (no hello),
- *   `hello` (bad signature, MAC or key), `elsewhere` and `replay` (somebody's earlier hello), `identity` (a second one, or
- *   ours), `ready` (lacks the link's secret), `pair` (a message was dropped or forged), `key` (changes a known key),
- *   `message` and `bye` (bad signature), `host` (a host state that is not the host's), `locked` (let in by the server alone)
- *   and `removed`; of frames: `unknown` (not on the roster), `key` (none for them), `forged`,
+ *   `hello` (bad signature, MAC or key), `elsewhere` and `replay` (somebody's earlier hello), `identity` (a second one,
+ *   or ours), `ready` (lacks the link's secret), `pair` (a message was dropped or forged), `key` (changes a known key),
+ *   `message` and `bye` (bad signature), `host` (a host state that is not the host's), `locked` (the server let it in,
+ *   the host did not) and `removed`; of frames: `unknown` (not on the roster), `key` (none for them), `forged`,
  *   `stream`, `malformed`, `replay`
  * - `disagreement` `{participants: {id, name}[]}`: they see another roster than we do; empty when that is over
  * - `tunnel` `{participant, description}`: the description of a direct connection
@@ -90,7 +90,7 @@ export class Encryption extends EventTarget {
 
   /**
    * @param {string} link a host or invite link
-   * @param {{name: string, tunnel?: boolean}} options the name that the others will see, and whether we can have a tunnel
+   * @param {{name: string, tunnel?: boolean}} options the name that the others will see; whether we can have a tunnel
    * @returns {Promise<Encryption>}
    * @throws {Error} where the link is not complete, or the browser lacks what is needed
    */

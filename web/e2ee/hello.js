@@ -15,7 +15,7 @@ import { verifyEd25519 } from './derive.js';
  * @property {string} name
  */
 
-/** @typedef {'hello' | 'knock'} Kind a knock is what a hello is, from who waits outside: neither passes for the other */
+/** @typedef {'hello' | 'knock'} Kind a knock is a hello of who waits outside; neither passes for the other */
 
 /**
  * @param {Crypto} crypto

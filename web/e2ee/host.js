@@ -27,7 +27,7 @@ export class Host {
   #around;
   /** @type {HostState | null} what we signed last */
   #last = null;
-  /** Whom we removed; another host's state that was made without knowing does not undo it. @type {Map<string, Bytes>} */
+  /** Whom we removed: a state that another host made without knowing undoes none of it. @type {Map<string, Bytes>} */
   #removals = new Map();
   /** @type {(() => void) | null} */
   #settling = null;
@@ -95,7 +95,7 @@ export class Host {
   admit(participant) {
     return this.#act(lists => {
       const identity = this.#identify(participant);
-      return lists.locked ? { ...lists, admitted: [...lists.admitted, identity] } : null;
+      return lists.locked ? this.#locked(lists, [identity]) : null;
     });
   }
 
@@ -128,17 +128,19 @@ export class Host {
   }
 
   /**
-   * Another host's state came into force. What we did while it did not know of that is done again on top of it.
+   * Another host's state came into force. What we did while it did not know of that is done again on top of it. Each
+   * such answer makes those who signed at the same time one fewer, so that it ends.
    * @param {HostState} state
    */
   async overtaken(state) {
     if (!this.able || this.#door.names(this.#identity)) return;
-    const removed = new Set(state.removed.map(toBase64Url));
-    const missing = [...this.#removals].filter(([key]) => !removed.has(key)).map(([, identity]) => identity);
     const tied = this.#last?.counter === state.counter ? this.#last : null;
-    if (missing.length === 0 && !(tied?.locked && !state.locked)) return;
-    const admitted = [...state.admitted, ...(tied?.admitted ?? [])];
-    await this.#say(lists => this.#locked({ ...lists, admitted, removed: [...lists.removed, ...missing] }));
+    const removed = union(state.removed, [...this.#removals.values()]);
+    const admitted = without(union(state.admitted, tied?.admitted ?? []), removed);
+    const again = removed.length > state.removed.length;
+    const locked = state.locked || again || (tied?.locked ?? false);
+    if (!again && locked === state.locked && admitted.length <= without(state.admitted, removed).length) return;
+    await this.#say(() => this.#locked({ locked, admitted, removed }));
   }
 
   close() {
@@ -163,24 +165,22 @@ export class Host {
     const before = { locked: this.#door.locked, admitted: state?.admitted ?? [], removed: state?.removed ?? [] };
     const lists = change(before);
     if (!lists) return;
-    const removed = new Set(lists.removed.map(toBase64Url));
-    const admitted = lists.admitted.filter(identity => !removed.has(toBase64Url(identity)));
+    const admitted = without(lists.admitted, lists.removed);
     const ruling = { ...lists, admitted, host: this.#identity, counter: counter + 1 };
     this.#last = await signHostState(this.#crypto, this.#secrets, ruling);
     await this.#around.publish(this.#last);
   }
 
   /**
-   * Locked, with all who are in admitted, so that they get back in when they reconnect. Where the list is full, those who
-   * are in come before those who were admitted once.
+   * Locked, with all who are in admitted, so that they get back in when they reconnect. Where the list is full, those
+   * who are in come before those who were admitted once.
    * @param {Lists} lists
+   * @param {Bytes[]} [more] who are admitted now
    * @returns {Lists}
    */
-  #locked(lists) {
-    const admitted = new Map([this.#identity, ...this.#around.roster(), ...lists.admitted].map(identity => [
-      toBase64Url(identity), identity,
-    ]));
-    return { ...lists, locked: true, admitted: [...admitted.values()].slice(0, MAX_LISTED) };
+  #locked(lists, more = []) {
+    const present = without([this.#identity, ...more, ...this.#around.roster()], lists.removed);
+    return { ...lists, locked: true, admitted: union(present, lists.admitted).slice(0, MAX_LISTED) };
   }
 
   /**
@@ -192,6 +192,25 @@ export class Host {
     if (!identity) throw new RangeError('there is no such participant');
     return identity;
   }
+}
+
+/**
+ * @param {Bytes[]} a
+ * @param {Bytes[]} b
+ * @returns {Bytes[]} those of both, each once
+ */
+function union(a, b) {
+  return [...new Map([...a, ...b].map(identity => [toBase64Url(identity), identity])).values()];
+}
+
+/**
+ * @param {Bytes[]} all
+ * @param {Bytes[]} some
+ * @returns {Bytes[]}
+ */
+function without(all, some) {
+  const left = new Set(some.map(toBase64Url));
+  return all.filter(identity => !left.has(toBase64Url(identity)));
 }
 
 /** Milliseconds that a host waits for the others' state before it signs one on top of what it knows. */

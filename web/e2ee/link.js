@@ -84,6 +84,25 @@ export async function callId(crypto, admission, host) {
 }
 
 /**
+ * What to tell the server when joining, base64url throughout.
+ * @param {Crypto} crypto
+ * @param {CallSecrets} secrets
+ * @param {import('./derive.js').KeyPair} identity
+ * @param {Bytes} nonce the server's, used once
+ * @param {string} hostName of the page
+ */
+export async function joinFields(crypto, secrets, identity, nonce, hostName) {
+  return {
+    call: toBase64Url(secrets.call),
+    admission: toBase64Url(secrets.admission),
+    host: toBase64Url(secrets.host),
+    identity: toBase64Url(identity.publicKey),
+    signature: toBase64Url(await signJoin(crypto, secrets, nonce, hostName, identity.publicKey)),
+    proof: toBase64Url(await proveJoin(crypto, secrets, identity.privateKey, nonce, hostName)),
+  };
+}
+
+/**
  * Signs a join.
  * @param {Crypto} crypto
  * @param {CallSecrets} secrets

@@ -6,6 +6,7 @@ import { readHello } from './hello.js';
 import { Host } from './host.js';
 import { readHostState, supersedes } from './host-state.js';
 import { Knocks } from './knocks.js';
+import { DISAGREEMENT } from './roster.js';
 
 /** @typedef {import('./bytes.js').Bytes} Bytes */
 /** @typedef {import('./conversation.js').Conversation} Conversation */
@@ -21,9 +22,11 @@ import { Knocks } from './knocks.js';
  * @property {(milliseconds: number, task: () => Promise<void>) => () => void} later
  * @property {(task: () => Promise<void>) => Promise<void>} run in turn with everything else; rejects as the task does
  * @property {(peer: Peer) => Promise<void>} removed it is shut out for good
- * @property {(peer: Peer) => Promise<void>} excluded it was on our roster only because we did not know of the lock
+ * @property {(peer: Peer) => Promise<void>} excluded it came in when we did not know of the lock yet
  * @property {(peer: Peer) => Promise<void>} admitted it proved itself before, and may come in now
  * @property {() => Promise<void>} changed another state is in force
+ * @property {() => number} now milliseconds
+ * @property {(participant: string) => void} expect it must prove itself from now on
  * @property {(type: string, detail: Record<string, unknown>) => void} emit
  * @property {(participant: string, why: string) => void} unverified
  * @property {(why: string) => void} refused
@@ -96,6 +99,7 @@ export class Moderation {
   /** We joined, or joined again. */
   async joined() {
     this.door.clear();
+    for (const { participant } of this.#knocks.all) await this.knockEnded(participant);
     this.show();
     if (this.door.state && this.door.names(this.#identity)) this.#around.conversation.sendHostState(this.door.state);
     this.#host.joined();
@@ -112,7 +116,7 @@ export class Moderation {
    * @param {unknown} state
    */
   async waiting(participant, state) {
-    await this.learn(participant, state, false);
+    await this.learn(participant, state);
     await this.#host.appear();
   }
 
@@ -120,14 +124,13 @@ export class Moderation {
    * Learns a host state from somebody.
    * @param {string} from
    * @param {unknown} value
-   * @param {boolean} greeting whether it came inside a `ready`
    */
-  async learn(from, value, greeting) {
+  async learn(from, value) {
     if (value === null || value === undefined || this.#isKnown(value)) return;
     const state = await readHostState(this.#crypto, this.#secrets, value);
     if (!state) return this.#around.unverified(from, 'host');
     if (!supersedes(state, this.door.state)) return this.#around.refused('host');
-    await this.#apply(state, greeting);
+    await this.#apply(state);
     await this.#host.overtaken(state);
   }
 
@@ -138,7 +141,8 @@ export class Moderation {
    */
   async knocked(id, data) {
     const message = readEnvelope(data);
-    const knock = message?.type === 'knock' ? await readHello(this.#crypto, this.#secrets, message.fields, 'knock') : null;
+    if (message?.type !== 'knock') return this.#around.refused('knock');
+    const knock = await readHello(this.#crypto, this.#secrets, message.fields, 'knock');
     if (!knock || knock.participant !== id) return this.#around.refused('knock');
     const refusal = this.door.refusal(knock.identity);
     const verdict = this.#around.members.knows(knock.identity, knock.seq) ? 'replay' : this.#knocks.judge(knock);
@@ -183,25 +187,23 @@ export class Moderation {
   async #publish(state) {
     this.#around.conversation.sendHostState(state);
     this.#around.emit('host-state', { state: state.wire });
-    await this.#apply(state, false);
+    await this.#apply(state);
   }
 
-  /**
-   * @param {HostState} state
-   * @param {boolean} greeting
-   */
-  async #apply(state, greeting) {
-    // Who comes into a locked call learns of the lock from the first that greets it; until then it let in anybody.
-    const late = greeting && this.door.state === null && state.locked;
+  /** @param {HostState} state */
+  async #apply(state) {
     if (!this.door.take(state)) return;
-    const { members, conversation, removed, excluded, admitted } = this.#around;
+    const { members, conversation, removed, excluded, admitted, now } = this.#around;
     for (const peer of members.peers) {
       const refusal = this.door.refusal(peer.identity);
       if (refusal === 'removed') await removed(peer);
-      else if (refusal === 'locked' && late && peer.onRoster) await excluded(peer);
+      else if (refusal === 'locked' && peer.onRoster && now() - peer.enteredAt < RECENT) await excluded(peer);
       else if (refusal === null && peer.proved && !peer.onRoster) await admitted(peer);
     }
-    for (const [from, held] of this.door.release()) await conversation.readmit(from, held);
+    for (const [from, held] of this.door.release()) {
+      this.#around.expect(from);
+      await conversation.readmit(from, held);
+    }
     for (const { participant, identity } of this.#knocks.all) {
       if (this.door.refusal(identity) !== 'locked') await this.knockEnded(participant);
     }
@@ -230,3 +232,9 @@ export class Moderation {
     return known?.identity;
   }
 }
+
+/**
+ * Milliseconds in which who came in may have done so only because news of the lock had not reached us: it is looked at
+ * again. If that takes longer, the others have come to see another roster than we do, and that is shown.
+ */
+const RECENT = DISAGREEMENT;

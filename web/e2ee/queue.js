@@ -21,6 +21,17 @@ export class Queue {
   }
 
   /**
+   * Adds a task whose failure concerns who asked for it.
+   * @param {() => Promise<void>} task
+   * @returns {Promise<void>} rejects as the task does
+   */
+  run(task) {
+    return new Promise((resolve, reject) => {
+      void this.add(() => task().then(resolve, reject));
+    });
+  }
+
+  /**
    * Adds a task that somebody else caused, unless too many of theirs, or of all, are waiting.
    * @param {string} source
    * @param {() => Promise<void>} task
