@@ -31,6 +31,9 @@ pub struct Call {
     /// The next datagram or command panics: how tests see what a defect costs.
     #[cfg(any(test, feature = "probe"))]
     pub(super) doomed: bool,
+    /// Forwards by what the payload says: how tests see that such a thing would be noticed.
+    #[cfg(any(test, feature = "probe"))]
+    pub(super) curious: bool,
 }
 
 impl Call {
@@ -46,6 +49,8 @@ impl Call {
             index,
             #[cfg(any(test, feature = "probe"))]
             doomed: false,
+            #[cfg(any(test, feature = "probe"))]
+            curious: false,
         }
     }
 

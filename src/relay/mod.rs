@@ -200,6 +200,14 @@ impl Relay {
         }
     }
 
+    /// Makes the call drop a packet now and then for what its payload ends in.
+    #[cfg(any(test, feature = "probe"))]
+    pub fn make_curious(&mut self, call: CallKey) {
+        if let Some(&index) = self.keys.get(&call) {
+            self.calls[index].curious = true;
+        }
+    }
+
     fn open(&mut self, key: CallKey) {
         if self.keys.contains_key(&key) {
             return;

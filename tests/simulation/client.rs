@@ -99,6 +99,8 @@ pub struct Client {
     seed: u64,
     world: Instant,
     handshake: Handshake,
+    /// Opens copies of what it sends and of what it is sent; there are keys.
+    pub wiretap: Option<Wiretap>,
     inbound: Option<Inbound>,
     outbound: Option<Outbound>,
     transport_sequence: u16,
@@ -108,6 +110,12 @@ pub struct Client {
     highest: HashMap<u32, u64>,
     seen: HashSet<(u32, u64)>,
     pending: Vec<Vec<u8>>,
+}
+
+/// Its keys in the hands of a test.
+pub struct Wiretap {
+    pub up: Inbound,
+    pub down: Inbound,
 }
 
 impl Client {
@@ -149,6 +157,7 @@ impl Client {
             seed,
             world: now,
             handshake,
+            wiretap: None,
             inbound: None,
             outbound: None,
             transport_sequence: 0,
@@ -279,6 +288,13 @@ impl Client {
         bytes
     }
 
+    /// Protects a packet of media as this client.
+    pub fn protect_rtp(&mut self, index: u64, header: &[u8], payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.outbound.as_mut().unwrap().protect_rtp(index, header, payload, &mut bytes).unwrap();
+        bytes
+    }
+
     /// Sends with the next poll.
     pub fn send_later(&mut self, bytes: Vec<u8>) {
         self.pending.push(bytes);
@@ -303,7 +319,9 @@ impl Client {
 
     fn poll_handshake(&mut self, now: Instant, send: &mut Vec<Vec<u8>>) {
         let Some(keys) = self.handshake.poll(now, send) else { return };
-        self.inbound = Some(Inbound::new(keys.profile, &keys.inbound));
+        let open = |master| Inbound::new(keys.profile, master);
+        self.wiretap = Some(Wiretap { up: open(&keys.outbound), down: open(&keys.inbound) });
+        self.inbound = Some(open(&keys.inbound));
         self.outbound = Some(Outbound::new(keys.profile, &keys.outbound));
         self.tracks.iter_mut().for_each(|track| track.due = now);
     }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a client that fails fails its test")]
 
 mod allocation;
+mod blindness;
 mod client;
 mod codecs;
 mod feedback;

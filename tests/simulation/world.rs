@@ -57,6 +57,8 @@ pub struct World {
     pub recording: Option<Vec<(usize, Vec<u8>)>>,
     /// Every media datagram that left the relay for a client, while listening.
     pub listening: Option<Vec<(usize, Vec<u8>)>>,
+    /// What came to the relay and what left it, while it is kept.
+    pub diary: Option<Diary>,
     /// Every datagram that left for an address that is no client's.
     pub letters: Vec<(SocketAddr, Vec<u8>)>,
     flights: BinaryHeap<Reverse<Flight>>,
@@ -72,6 +74,13 @@ struct Flight {
     client: usize,
     remote: SocketAddr,
     bytes: Vec<u8>,
+}
+
+/// Datagrams with their times, in order.
+#[derive(Default)]
+pub struct Diary {
+    pub came: Vec<(Instant, usize, Vec<u8>)>,
+    pub went: Vec<(Instant, usize, Vec<u8>)>,
 }
 
 impl World {
@@ -95,6 +104,7 @@ impl World {
             media_to: HashMap::new(),
             recording: None,
             listening: None,
+            diary: None,
             letters: Vec::new(),
             flights: BinaryHeap::new(),
             launched: 0,
@@ -245,6 +255,9 @@ impl World {
                 if let Some(recording) = &mut self.recording {
                     recording.push((flight.client, flight.bytes.clone()));
                 }
+                if let Some(diary) = &mut self.diary {
+                    diary.came.push((self.now, flight.client, flight.bytes.clone()));
+                }
                 self.inject(flight.remote, &flight.bytes);
             } else {
                 self.clients[flight.client].receive(self.now, &flight.bytes);
@@ -287,11 +300,21 @@ impl World {
                 if let Some(listening) = self.listening.as_mut().filter(|_| is_media) {
                     listening.push((client, bytes.clone()));
                 }
+                if let Some(diary) = &mut self.diary {
+                    diary.went.push((now, client, bytes.clone()));
+                }
                 self.launch(false, client, remote, bytes);
             } else {
                 self.letters.push((remote, bytes));
             }
         }
+    }
+
+    /// Lets a datagram of a client reach the relay at a given time.
+    pub fn land(&mut self, at: Instant, client: usize, bytes: Vec<u8>) {
+        let remote = self.clients[client].address;
+        self.launched += 1;
+        self.flights.push(Reverse(Flight { at, order: self.launched, to_relay: true, client, remote, bytes }));
     }
 
     fn launch(&mut self, to_relay: bool, client: usize, remote: SocketAddr, bytes: Vec<u8>) {
