@@ -4,11 +4,8 @@ import assert from 'node:assert/strict';
 import test, { after, before } from 'node:test';
 import { chromium as playwright } from 'playwright-core';
 import { eventually, startChromium, startFirefox } from './harness/browsers.js';
+import { at, banner, connected, DESKTOP, enter, lit, open, OUT, PHONE, shut, start } from './harness/pages.js';
 import { HTTP, Relay } from './harness/relay.js';
-
-const OUT = new URL('./out/', import.meta.url).pathname;
-const DESKTOP = { width: 1280, height: 800 };
-const PHONE = { width: 390, height: 844 };
 
 let relay, chromium, firefox;
 before(async () => {
@@ -18,9 +15,6 @@ after(async () => {
   await Promise.allSettled([chromium?.close(), firefox?.close()]);
   await relay?.stop();
 });
-
-const at = name => `[data-test="${name}"]`;
-const lit = page => page.evaluate(() => document.querySelectorAll('.tile[data-lit]').length);
 
 test('a call is started, joined by its link from two browsers, looked at, written in and left', async () => {
   const complaints = [];
@@ -90,43 +84,15 @@ test('a call is started, joined by its link from two browsers, looked at, writte
   assert.deepEqual(complaints, []);
 });
 
-/** A page of its own browser context, at the start page. */
-async function open(browser = chromium, options = {}) {
-  const page = await browser.newContext({ viewport: DESKTOP, ...options }).then(context => context.newPage());
-  await page.goto(HTTP);
-  return page;
-}
-
-const connected = page => page.waitForSelector(`${at('state')}[data-state="connected"]`);
-const banner = page => page.evaluate(() => (document.querySelector('#banner').hidden ? '' : document.querySelector('#banner span').textContent));
-const leave = pages => Promise.all(pages.map(page => page.context().close()));
-
-async function start(page, name) {
-  await page.click(at('create'));
-  await page.fill(at('name'), name);
-  await eventually('the preview', () => page.evaluate(() => document.querySelector('#preview').videoWidth > 0));
-  await page.click(at('join'));
-  await connected(page);
-  return page.inputValue(at('invite'));
-}
-
-async function enter(page, link, name) {
-  await page.goto('about:blank');
-  await page.goto(link);
-  await page.fill(at('name'), name);
-  await page.click(at('join'));
-  await connected(page);
-}
-
 test('leaving turns the camera and the microphone off', async () => {
-  const ana = await open();
+  const ana = await open(chromium);
   await start(ana, 'Ana');
   await ana.evaluate(() => (window.sent = ['microphone', 'camera'].map(source => sotto.call.localTrack(source))));
   assert.deepEqual(await ana.evaluate(() => sent.map(track => track.readyState)), ['live', 'live']);
   await ana.click(at('leave'));
   assert.deepEqual(await ana.evaluate(() => sent.map(track => track.readyState)), ['ended', 'ended']);
   assert.match(await ana.title(), /You left/);
-  await leave([ana]);
+  await shut([ana]);
 });
 
 test('the keyboard alone is enough, and every control says what it is', async () => {
@@ -190,7 +156,7 @@ test('the keyboard alone is enough, and every control says what it is', async ()
   assert.equal(await focused(), 'open-chat');
   await ana.keyboard.press('Shift+?');
   const listed = await ana.evaluate(() => [...document.querySelectorAll('#help dd')].map(keys => keys.textContent.trim()));
-  assert.deepEqual(listed, ['M', 'V', 'S', 'C', 'I', 'E', 'Esc', 'Shift L', '?']);
+  assert.deepEqual(listed, ['M', 'V', 'S', 'C', 'P', 'E', 'Esc', 'Shift L', '?']);
   await ana.keyboard.press('m');
   await ana.keyboard.press('Escape');
   assert.equal(await ana.evaluate(() => sotto.call.microphone), true, 'keys do nothing behind a dialog');
@@ -201,7 +167,7 @@ test('the keyboard alone is enough, and every control says what it is', async ()
   await ana.keyboard.press('Shift+L');
   assert.equal(await focused(), 'ended-title');
   assert.deepEqual(await faults(), []);
-  await leave([ana]);
+  await shut([ana]);
 });
 
 test('sound that the browser holds back is offered with a button', async () => {
@@ -211,7 +177,7 @@ test('sound that the browser holds back is offered with a button', async () => {
       '--autoplay-policy=document-user-activation-required'],
   });
   try {
-    const ana = await open();
+    const ana = await open(chromium);
     const link = await start(ana, 'Ana');
     // Ben has no camera, whose permission would count as consent, and never clicked. Playwright's own evaluation counts
     // as a click, so that he is looked at by other means.
@@ -225,14 +191,14 @@ test('sound that the browser holds back is offered with a button', async () => {
     await ben.click('#banner-action');
     await eventually('sound', () => look(playing));
     await eventually('no more offer', async () => await banner(ben) === '');
-    await leave([ana]);
+    await shut([ana]);
   } finally {
     await strict.close();
   }
 });
 
 test('what changes around a call is shown, survived or explained', async () => {
-  const [ana, ben] = await Promise.all([open(), open()]);
+  const [ana, ben] = await Promise.all([open(chromium), open(chromium)]);
   const link = await start(ana, 'Ana');
   await enter(ben, link, 'Ben');
   for (const page of [ana, ben]) await eventually('both pictures', async () => await lit(page) === 2, 20_000);
@@ -282,7 +248,7 @@ test('what changes around a call is shown, survived or explained', async () => {
   // Whoever made the call closes the tab: the others stay.
   await ana.close();
   for (const page of [ben, twin]) await eventually('two are left', () => page.evaluate(() => document.querySelectorAll('.tile').length === 2));
-  await leave([ben]);
+  await shut([ben]);
 });
 
 test("a picture that comes by another way takes the old one's place without a blank between them, in both browsers", async () => {
@@ -341,7 +307,7 @@ test("a picture that comes by another way takes the old one's place without a bl
 });
 
 test('a relay that goes away is waited for, with every icon in its place', async () => {
-  const [ana, ben] = await Promise.all([open(), open()]);
+  const [ana, ben] = await Promise.all([open(chromium), open(chromium)]);
   await enter(ben, await start(ana, 'Ana'), 'Ben');
   await eventually('both pictures', async () => await lit(ana) === 2, 20_000);
   await relay.end('SIGKILL');
@@ -352,7 +318,7 @@ test('a relay that goes away is waited for, with every icon in its place', async
   await relay.launch();
   await eventually('back', async () => await lit(ana) === 2 && await banner(ana) === '', 60_000);
   assert.match(await ana.title(), /In a call/);
-  await leave([ana, ben]);
+  await shut([ana, ben]);
 });
 
 test('a browser that cannot encrypt is told so, before anything is asked of it', async () => {
