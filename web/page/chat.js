@@ -38,7 +38,7 @@ export class Chat {
     }, { signal });
     this.#input.addEventListener('input', () => this.#fit(), { signal });
     this.#count(0);
-    el('no-messages').hidden = false;
+    this.#promise(false);
   }
 
   opened() {
@@ -49,7 +49,7 @@ export class Chat {
 
   /** @param {ChatMessage} message */
   added(message) {
-    el('no-messages').hidden = true;
+    this.#promise(true);
     const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 40;
     this.#list.append(this.#entry(message));
     while (this.#list.children.length > this.#call.messages.length) this.#list.firstElementChild?.remove();
@@ -69,9 +69,11 @@ export class Chat {
     }
   }
 
+  /** What was written goes with the call. */
   close() {
     this.#until.abort();
     this.#list.replaceChildren();
+    this.#promise(false);
     this.#input.value = '';
     this.#fit();
   }
@@ -83,6 +85,12 @@ export class Chat {
     this.#input.value = '';
     this.#fit();
     this.#input.focus();
+  }
+
+  /** Says what becomes of messages, where there is room for it. @param {boolean} some Whether any was written. */
+  #promise(some) {
+    el('no-messages').hidden = some;
+    el('chat-promise').hidden = !some;
   }
 
   #fit() {

@@ -8,9 +8,11 @@ import { Call } from '../sdk/sotto.js';
 import { Devices } from './devices.js';
 import { stateWhatIsKept } from './keeps.js';
 import { Prejoin } from './prejoin.js';
+import { drawReceipt } from './receipt.js';
 import { Room } from './room.js';
+import { tieSwitches, tunnelWanted } from './setting.js';
 import { el, notice, showView } from './view.js';
-import { callWords } from './words.js';
+import { callWords, waitingCode } from './words.js';
 
 /** Characters of the fragment of a host link and of an invite link. */
 const HOST_LENGTH = 43;
@@ -24,6 +26,10 @@ let links = null;
 /** @type {Room | null} */
 let room = null;
 let joining = false;
+/** While we wait to be let in: ends that. @type {AbortController | null} */
+let waiting = null;
+/** The call that was left last, while its end is shown. @type {Call | null} */
+let awaited = null;
 
 /** @type {{call: Call | null}} */
 const shared = { call: null };
@@ -88,40 +94,81 @@ async function join() {
   button.textContent = 'Joining…';
   notice(el('join-problem'), null);
   const stream = await prejoin.take();
+  const attempt = new AbortController();
   try {
-    const call = await Call.join(links.host ?? links.invite, { name, stream });
+    const call = await Call.join(links.host ?? links.invite, {
+      name, stream, tunnel: tunnelWanted(), waiting: () => wait(name, attempt), signal: attempt.signal,
+    });
     shared.call = call;
     enter(call);
   } catch (error) {
     for (const track of stream.getTracks()) track.stop();
-    notice(el('join-problem'), callWords(/** @type {{code?: string}} */ (error)));
-    el('join-problem').scrollIntoView({ block: 'nearest', behavior: 'smooth' });
-    void prejoin.open();
+    await refused(/** @type {{code?: string}} */ (error), attempt.signal.aborted);
   } finally {
     joining = false;
+    waiting = null;
     button.disabled = false;
     button.textContent = 'Join the call';
   }
+}
+
+/**
+ * The call is locked, and we asked to come in.
+ * @param {string} name
+ * @param {AbortController} attempt
+ */
+function wait(name, attempt) {
+  // Whoever has the host's link lets themselves in, and a call that goes on asks its own way back.
+  if (waiting || room || links?.host) return;
+  waiting = attempt;
+  el('waiting-name').textContent = name;
+  document.title = 'Waiting · Sotto';
+  showView('waiting');
+  el('waiting-title').focus();
+}
+
+/**
+ * @param {{code?: string}} error
+ * @param {boolean} stopped Whether we gave up waiting.
+ */
+async function refused(error, stopped) {
+  if (stopped) return getReady(false);
+  const code = waiting ? waitingCode(error.code) : error.code;
+  if (code === 'denied' || code === 'deserted') return ended(code);
+  if (waiting) showView('prejoin');
+  notice(el('join-problem'), callWords(error));
+  el('join-problem').scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+  void prejoin.open();
 }
 
 /** @param {Call} call */
 function enter(call) {
   if (links === null) return;
   showView('call');
-  room = new Room(call, devices, links.invite, links.host === null);
+  const here = new Room(call, devices, links.invite, links.host === null, () => over());
+  room = here;
   el('call-title').focus();
-  call.addEventListener('state', (event) => {
-    const { state, reason } = /** @type {CustomEvent} */ (event).detail;
-    if (state !== 'ended') return;
-    room?.close();
+  const over = (/** @type {string | undefined} */ code = undefined) => {
+    if (room !== here) return;
+    here.close();
     room = null;
     shared.call = null;
-    ended(reason?.code);
+    ended(code);
+    awaited = call;
+  };
+  call.addEventListener('state', (event) => {
+    const { state, reason, receipt } = /** @type {CustomEvent} */ (event).detail;
+    if (state !== 'ended') return;
+    over(reason?.code);
+    // It comes a moment after we left, and may find the person at something else.
+    if (awaited === call) drawReceipt(receipt);
   });
 }
 
 /** @param {string} [code] Why; absent when we left by ourselves. */
 function ended(code) {
+  awaited = null;
+  drawReceipt(null);
   const words = code === undefined
     ? { title: 'You left the call', text: 'What was written in it is gone from this device.', action: 'Join again' }
     : callWords({ code });
@@ -141,6 +188,8 @@ function forgot() {
     'This page takes the secret out of the address bar and keeps it in memory only, so a reload forgets it. ' +
     'Open the link that you were sent once more.';
   el('again').hidden = true;
+  awaited = null;
+  drawReceipt(null);
   document.title = 'Open the link again · Sotto';
   showView('ended');
   el('ended-title').focus();
@@ -166,15 +215,19 @@ el('join-form').addEventListener('submit', (event) => {
   void join();
 });
 el('again').addEventListener('click', () => void getReady(false));
+el('stop-waiting').addEventListener('click', () => waiting?.abort());
 addEventListener('hashchange', () => {
   const link = linkIn(location.href);
   history.replaceState(null, '', location.pathname + location.search);
   if (link === null || link === links?.host || link === links?.invite) return;
-  if (room) room.refuseLink();
-  else void openLink(link);
+  if (room) return room.refuseLink();
+  if (joining && !waiting) return;
+  waiting?.abort();
+  void openLink(link);
 });
 
 void stateWhatIsKept();
+tieSwitches();
 if (location.hash.length > 1) {
   const link = linkIn(location.href);
   history.replaceState(null, '', location.pathname + location.search);

@@ -1,6 +1,7 @@
 // The call as people see it: stage, controls, panels, and what is said when something changes.
 
 import { Chat } from './chat.js';
+import { People } from './people.js';
 import { Security } from './security.js';
 import { listenForShortcuts } from './shortcuts.js';
 import { Stage } from './stage.js';
@@ -10,7 +11,7 @@ import { aloneWords, deviceWords, reconnectingWords } from './words.js';
 /**
  * @typedef {import('../sdk/sotto.js').Call} Call
  * @typedef {import('./devices.js').Devices} Devices
- * @typedef {'chat' | 'security' | 'invite'} PanelName
+ * @typedef {'chat' | 'security' | 'people'} PanelName
  */
 
 /** Milliseconds for which a passing notice stays. */
@@ -20,9 +21,11 @@ export class Room {
   #call;
   #devices;
   #invite;
+  #left;
   #stage;
   #chat;
   #security;
+  #people;
   #until = new AbortController();
   /** @type {PanelName | null} */ #panel = null;
   /** @type {HTMLElement | null} */ #openedBy = null;
@@ -36,8 +39,10 @@ export class Room {
    * @param {Devices} devices
    * @param {string} invite The link to hand on.
    * @param {boolean} invited Whether we came by an invite link.
+   * @param {() => void} left What follows when we leave; what the relay still has to say, the call tells later.
    */
-  constructor(call, devices, invite, invited) {
+  constructor(call, devices, invite, invited, left) {
+    this.#left = left;
     this.#call = call;
     this.#devices = devices;
     this.#invite = invite;
@@ -49,6 +54,7 @@ export class Room {
     this.#stage = new Stage(el('stage'), call, (blocked) => this.#soundBlocked(blocked));
     this.#chat = new Chat(call, () => this.#panel === 'chat');
     this.#security = new Security(call);
+    this.#people = new People(call, (sentence) => this.#passing(sentence));
     this.#listenToCall();
     this.#listenToPerson();
     this.#draw();
@@ -60,6 +66,7 @@ export class Room {
     this.#until.abort();
     this.#show(null);
     this.#banner('');
+    this.#people.close();
     for (const dialog of document.querySelectorAll('dialog')) dialog.close();
     this.#chat.close();
     this.#stage.close();
@@ -81,6 +88,7 @@ export class Room {
       if (change === 'left') this.#stage.remove(participant);
       else this.#stage.update(participant);
       this.#security.draw();
+      this.#people.draw();
       this.#draw();
     });
     on('track', ({ participant, source, track }) => {
@@ -98,7 +106,16 @@ export class Room {
     });
     on('speaking', ({ participant, speaking }) => this.#stage.speaking(participant, speaking));
     on('chat', ({ message, change }) => (change === 'new' ? this.#chat.added(message) : this.#chat.unsent(message)));
-    on('verification', ({ joined, left }) => this.#security.changed(joined ?? [], left ?? []));
+    on('verification', ({ joined, left, removed }) => {
+      this.#security.changed({ joined: joined ?? [], left: left ?? [], removed: removed ?? [] });
+    });
+    on('path', () => this.#security.drawPath());
+    on('host', () => this.#people.draw());
+    on('knock', () => {
+      this.#people.knocked();
+      this.#drawBannerOfState();
+    });
+    on('mute', ({ by }) => this.#muted(by));
     on('error', ({ error, participant, source }) => this.#fault(error, participant, source));
   }
 
@@ -112,7 +129,7 @@ export class Room {
     click('microphone', microphone);
     click('camera', camera);
     click('share', share);
-    click('leave', () => this.#call.leave());
+    click('leave', () => this.#leave());
     click('close-panel', () => this.#show(null));
     for (const button of document.querySelectorAll('button[data-open]')) {
       const { open = '' } = /** @type {HTMLElement} */ (button).dataset;
@@ -131,12 +148,17 @@ export class Room {
     }, { signal });
     const panel = (/** @type {PanelName} */ name) => () => this.#show(this.#panel === name ? null : name);
     listenForShortcuts({
-      m: microphone, v: camera, s: share, c: panel('chat'), e: panel('security'), i: panel('invite'),
-      'Shift+l': () => this.#call.leave(), '?': () => this.#dialog('help'), Escape: () => this.#show(null),
+      m: microphone, v: camera, s: share, c: panel('chat'), e: panel('security'), p: panel('people'),
+      'Shift+l': () => this.#leave(), '?': () => this.#dialog('help'), Escape: () => this.#show(null),
     }, signal);
     addEventListener('beforeunload', (event) => {
       if (this.#call.participants.length > 0) event.preventDefault();
     }, { signal });
+  }
+
+  #leave() {
+    void this.#call.leave();
+    this.#left();
   }
 
   async #toggleMicrophone() {
@@ -234,7 +256,7 @@ export class Room {
       label.textContent = 'Copied';
       announce('Invite link copied.');
     } catch {
-      this.#show('invite');
+      this.#show('people');
       el('invite', HTMLInputElement).select();
       label.textContent = 'Copy it from the field';
     }
@@ -263,6 +285,8 @@ export class Room {
       if (!section.hidden) el('panel-title').textContent = section.dataset.title ?? '';
     }
     for (const button of panelButtons()) button.setAttribute('aria-expanded', String(button.dataset.panel === name));
+    // Beside the panel in which it is answered, the question would be there twice.
+    if (el('banner').hidden || el('banner').hasAttribute('data-door')) this.#offerDoor();
     if (name === null) {
       if (had) (this.#openedBy ?? el('leave')).focus();
       this.#openedBy = null;
@@ -304,7 +328,7 @@ export class Room {
     if (state === 'reconnecting') this.#banner(reconnectingWords(reason));
     else if (closing !== undefined) this.#banner('The server is about to restart. You will be back by yourself.');
     else if (this.#silenced) this.#offerSound();
-    else if (state === 'connected') this.#banner('');
+    else if (state === 'connected') this.#offerDoor();
   }
 
   /**
@@ -337,9 +361,34 @@ export class Room {
     this.#banner('Your browser holds the sound back until you ask for it.', 'Play sound', () => void this.#stage.resume());
   }
 
-  /** @param {string} sentence */
-  #passing(sentence) {
-    this.#banner(sentence, 'Dismiss', () => this.#banner(''));
+  /** To the host: who asks to come in. Answered in the panel alone, where the name stands beside the button. */
+  #offerDoor() {
+    const asking = this.#panel === 'people' ? '' : this.#people.asking;
+    this.#banner(asking, 'Answer', () => {
+      this.#show('people', el('open-people'));
+      el('knocking-title').focus();
+    });
+    el('banner').toggleAttribute('data-door', asking !== '');
+  }
+
+  /** The host asked for quiet, and the SDK has muted us. @param {import('../sdk/sotto.js').Participant} by */
+  #muted(by) {
+    const sentence = `${by.name}, the host, asked everybody to mute. You are muted.`;
+    this.#passing(sentence, 'Unmute', () => void this.#device('audio', async () => {
+      this.#drawBannerOfState();
+      if (!this.#call.microphone) await this.#toggleMicrophone();
+    }));
+    announce(sentence);
+    this.#draw();
+  }
+
+  /**
+   * @param {string} sentence
+   * @param {string} [action]
+   * @param {() => void} [act]
+   */
+  #passing(sentence, action = 'Dismiss', act = () => this.#drawBannerOfState()) {
+    this.#banner(sentence, action, act);
     this.#notice = setTimeout(() => this.#drawBannerOfState(), NOTICE_MS);
   }
 
@@ -357,6 +406,7 @@ export class Room {
     clearTimeout(this.#notice);
     const banner = el('banner');
     banner.hidden = sentence === '';
+    banner.removeAttribute('data-door');
     within(banner, 'span').textContent = sentence;
     const button = el('banner-action');
     button.hidden = !action;

@@ -1,7 +1,8 @@
-// The encryption panel: the code to compare, who is here, who came and left.
+// The encryption panel: the code to compare, which way the call takes, who is here, who came and left.
 
+import { tunnelWanted } from './setting.js';
 import { announce, el, text } from './view.js';
-import { listed } from './words.js';
+import { changeWords, pathWords } from './words.js';
 
 /** @typedef {import('../sdk/sotto.js').Call} Call */
 
@@ -11,6 +12,8 @@ const LOG_KEPT = 50;
 export class Security {
   #call;
   #changed = '';
+  #badge = '';
+  /** As it was when we joined. */ #wanted = tunnelWanted();
 
   /** @param {Call} call */
   constructor(call) {
@@ -21,23 +24,35 @@ export class Security {
 
   /**
    * The code changed, because the people did.
-   * @param {string[]} joined
-   * @param {string[]} left
+   * @param {{joined: string[], left: string[], removed: string[]}} change Names.
    */
-  changed(joined, left) {
-    for (const name of joined) this.#note(`${name} came`);
-    for (const name of left) this.#note(`${name} left`);
-    const parts = [];
-    if (joined.length > 0) parts.push(`${listed(joined)} came`);
-    if (left.length > 0) parts.push(`${listed(left)} left`);
-    if (parts.length > 0) {
-      announce(`${parts.join(', and ')}.`);
-      this.#changed = this.#call.verificationCode ? `New code, because ${parts.join(' and ')}.` : '';
+  changed(change) {
+    for (const name of change.joined) this.#note(`${name} came`);
+    for (const name of change.left) this.#note(`${name} left`);
+    for (const name of change.removed) this.#note(`${name} was removed by the host`);
+    const why = changeWords(change);
+    if (why !== '') {
+      announce(`${why}.`);
+      this.#changed = this.#call.verificationCode ? `New code, because ${why}.` : '';
     }
     this.draw();
   }
 
+  /** Which way sound and pictures take now. */
+  drawPath() {
+    const { badge, title, text: words } = pathWords(this.#call.path, this.#call.participants.length + 1, this.#wanted);
+    const place = el('path-badge');
+    place.hidden = badge === '';
+    place.dataset.path = badge === '' ? '' : this.#call.path;
+    place.textContent = badge;
+    el('path-title').textContent = title;
+    el('path-text').textContent = words;
+    if (badge !== '' && this.#badge !== '' && badge !== this.#badge) announce(`${badge}.`);
+    this.#badge = badge;
+  }
+
   draw() {
+    this.drawPath();
     const code = this.#call.verificationCode;
     const groups = code.match(/\d{5}/g) ?? [];
     el('code').replaceChildren(...groups.map((group) => text('span', group)));
@@ -50,7 +65,7 @@ export class Security {
     const change = el('code-change');
     change.hidden = this.#changed === '' || groups.length === 0;
     change.textContent = this.#changed;
-    el('people').replaceChildren(...[this.#call.self, ...this.#call.participants].map((participant) => {
+    el('verified-people').replaceChildren(...[this.#call.self, ...this.#call.participants].map((participant) => {
       const entry = document.createElement('li');
       const about = aboutThem(participant);
       entry.append(text('span', participant.name));

@@ -47,7 +47,7 @@ export function text(tag, text, className = '') {
   return element;
 }
 
-/** @param {'landing' | 'prejoin' | 'call' | 'ended'} view */
+/** @param {'landing' | 'prejoin' | 'waiting' | 'call' | 'ended'} view */
 export function showView(view) {
   for (const main of document.querySelectorAll('main')) main.hidden = main.id !== view;
   document.body.dataset.view = view;

@@ -27,6 +27,20 @@ const CALL = {
     title: 'This page is out of date',
     text: 'The server has been updated. Reload the page, then open the invite link again.',
   },
+  removed: {
+    title: 'The host removed you from the call',
+    text: 'The others changed their keys, so that what they say now cannot reach you. What was written in the call ' +
+      'is gone from this device. If it was a mistake, ask the host to let you in again.',
+  },
+  denied: {
+    title: 'The host did not let you in',
+    text: 'Nobody saw or heard you. If you think that you should be in this call, ask its host by other means.',
+  },
+  deserted: {
+    title: 'Everybody has left',
+    text: 'The last person left the call before you were let in. Ask whoever sent you the link.',
+    action: 'Try again',
+  },
   ended: { title: 'The call ended', text: 'The server stopped carrying it. You can join again.', action: 'Join again' },
   link: {
     title: 'This is not a call link',
@@ -77,6 +91,72 @@ export function aloneWords(invited) {
     title: 'You are the only one here',
     text: 'Send the invite link to those who should come. Whoever has it can join, and you will see them do so.',
   };
+}
+
+/** Why waiting to be let in came to nothing. @param {string | undefined} code @returns {string | undefined} */
+export function waitingCode(code) {
+  return code === 'removed' ? 'denied' : code === 'ended' ? 'deserted' : code;
+}
+
+/**
+ * Which way sound and pictures take, and who holds keys of it.
+ * @param {'tunnel' | 'forwarded'} path
+ * @param {number} people How many are in the call, we among them.
+ * @param {boolean} wanted Whether we have the tunnel turned on.
+ * @returns {Words & {badge: string}}
+ */
+export function pathWords(path, people, wanted) {
+  if (people < 2) {
+    const text = 'As soon as somebody comes, this says how sound and pictures go between you, and who holds which key.';
+    return { badge: '', title: 'Nobody else is here', text };
+  }
+  if (path === 'tunnel') {
+    return {
+      badge: 'Sealed between you two',
+      title: 'Sealed from your browser to theirs.',
+      text: 'Your two browsers hold the only keys of this connection. The server hands the sealed packets on unopened; ' +
+        'it has no key at all, not even to their envelope. It still sees how much is sent, and when. ' +
+        'Your network address is not shown to the other.',
+    };
+  }
+  const why = people > 2 ? 'More than two can only meet this way.'
+    : wanted ? 'With just two, a sealed tunnel takes over unless one of you, or the server, has turned it off.'
+      : 'You turned off the sealed tunnel that two people could use.';
+  return {
+    badge: 'Forwarded by the server',
+    title: 'Encrypted end to end, forwarded by the server.',
+    text: 'Pictures, sound and chat are sealed with keys that only the people in the call hold. The server opens the ' +
+      `envelope around them, to see where a packet goes, and never what is inside. ${why}`,
+  };
+}
+
+/**
+ * Why the verification code is another one.
+ * @param {{joined: string[], left: string[], removed: string[]}} change Names.
+ * @returns {string} "Ana came and Ben was removed by the host", or nothing.
+ */
+export function changeWords({ joined, left, removed }) {
+  const parts = [];
+  if (joined.length > 0) parts.push(`${listed(joined)} came`);
+  if (left.length > 0) parts.push(`${listed(left)} left`);
+  if (removed.length > 0) parts.push(`${listed(removed)} ${removed.length > 1 ? 'were' : 'was'} removed by the host`);
+  return listed(parts);
+}
+
+/** @param {string} name @returns {Words} */
+export function removeWords(name) {
+  return {
+    title: `Remove ${name}?`,
+    text: `${name} is put out at once. Everybody's keys are changed, so that ${name} can neither see nor hear what ` +
+      'follows, and the call is locked: coming back takes your permission.',
+    action: `Remove ${name}`,
+  };
+}
+
+/** @param {string[]} names Of those who wait. */
+export function knockWords(names) {
+  if (names.length > 3) return `${names.length} people ask to come in.`;
+  return `${listed(names)} ${names.length > 1 ? 'ask' : 'asks'} to come in.`;
 }
 
 /** While the call goes on, and comes back by itself. @param {{code?: string} | undefined} error */
