@@ -1,4 +1,4 @@
-// One sentence on what the server keeps, from its own statement at /transparency.
+// One sentence on what the server keeps, from its own statement at /transparency.json.
 
 /**
  * @param {unknown} statement
@@ -17,7 +17,7 @@ export function keepsSentence(statement) {
 export async function stateWhatIsKept() {
   let sentence = '';
   try {
-    const answer = await fetch('/transparency', { headers: { accept: 'application/json' }, cache: 'no-store' });
+    const answer = await fetch('/transparency.json', { cache: 'no-store' });
     if (answer.ok) sentence = keepsSentence(await answer.json());
   } catch {
     // Said below.

@@ -126,10 +126,10 @@ function drawModes({ modes, tls }) {
   const unseen = compare(modes.map((mode) => mode.cannot_see));
   el('modes').replaceChildren(...modes.map((mode, index) => {
     const { title, who } = MODES[mode.name] ?? { title: mode.name, who: '' };
-    const card = make('article', make('header', text('small', who), text('strong', title), text('small', `When ${mode.when}`)));
+    const when = mode.on ? `When ${mode.when}` : sentence(mode.when);
+    const card = make('article', make('header', text('small', who), text('strong', title), text('small', when)));
     card.className = 'mode';
     card.toggleAttribute('data-off', !mode.on);
-    if (!mode.on) card.querySelector('header small:last-child')?.replaceChildren('Turned off on this server');
     card.append(side('sees', 'It sees', sees.own[index]), side('blind', 'It cannot see', unseen.own[index]));
     return card;
   }));
@@ -179,7 +179,7 @@ async function compareFiles(files) {
   place.removeAttribute('data-bad');
   const wrong = [];
   for (const { path, sha256 } of files) {
-    const answer = await fetch(addressOf(path), { cache: 'no-store', headers: { accept: '*/*' } }).catch(() => null);
+    const answer = await fetch(addressOf(path), { cache: 'no-store', headers: { accept: 'text/html, */*' } }).catch(() => null);
     const bytes = answer?.ok ? await answer.arrayBuffer() : new ArrayBuffer(0);
     const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
     if ([...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('') !== sha256) wrong.push(path);
