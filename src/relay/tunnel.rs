@@ -1,5 +1,6 @@
 //! The blind tunnel of two people: the relay ends ICE on each side (RFC 8445, lite) and passes every other datagram on as
 //! it came. DTLS, SRTP and data channels are between the browsers; nothing here holds a key of theirs, or could.
+//! What passes is known by its address alone: whoever forges one is refused by the browser at the other end.
 
 use crate::session::IceParameters;
 
