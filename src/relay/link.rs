@@ -42,6 +42,7 @@ impl Link {
 
     /// Answers a check that names this link; true where it was authentic, so that its path now leads here.
     pub fn answer_check(&mut self, path: Path, bytes: &[u8], context: &mut Context<'_>) -> bool {
+        context.counters.received[Protocol::Stun as usize].add(bytes.len());
         // Whoever passed a check from an address first keeps it: another one's word does not take it away.
         if context.routes.paths.get(&path).is_some_and(|&place| place != self.place) {
             context.drop(Drop::Stun);

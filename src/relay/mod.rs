@@ -123,19 +123,14 @@ impl Relay {
                 None => Drop::Unrecognised,
             });
         };
-        self.run(place.call, now, out, |call, context| {
-            if protocol == Some(Protocol::Stun) {
-                context.counters.received[Protocol::Stun as usize].add(bytes.len());
-            }
-            match (place.end, protocol) {
-                (End::Leg(side), Some(Protocol::Stun)) => call.tunnel.handle_check(side, path, bytes, context),
-                (End::Leg(side), _) => call.tunnel.forward(side, protocol, bytes, context),
-                (End::Session(_), None) => context.drop(Drop::Unrecognised),
-                (End::Session(index), Some(Protocol::Stun)) => call.handle_check(index, path, bytes, context),
-                (End::Session(index), Some(Protocol::Dtls)) => call.handle_dtls(index, path, bytes, context),
-                (End::Session(index), Some(Protocol::Rtcp)) => call.handle_rtcp(index, bytes, arrived, context),
-                (End::Session(index), _) => call.handle_rtp(index, bytes, arrived, context),
-            }
+        self.run(place.call, now, out, |call, context| match (place.end, protocol) {
+            (End::Leg(side), Some(Protocol::Stun)) => call.tunnel.handle_check(side, path, bytes, context),
+            (End::Leg(side), _) => call.tunnel.forward(side, protocol, bytes, context),
+            (End::Session(index), Some(Protocol::Stun)) => call.handle_check(index, path, bytes, context),
+            (End::Session(index), Some(Protocol::Dtls)) => call.handle_dtls(index, path, bytes, context),
+            (End::Session(index), Some(Protocol::Rtcp)) => call.handle_rtcp(index, bytes, arrived, context),
+            (End::Session(index), Some(_)) => call.handle_rtp(index, bytes, arrived, context),
+            (End::Session(_), None) => context.drop(Drop::Unrecognised),
         });
     }
 
