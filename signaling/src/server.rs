@@ -115,7 +115,7 @@ impl Server {
         let _ = timeout(LAST_WORDS, self.shared.phase.closed()).await;
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 }

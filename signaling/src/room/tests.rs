@@ -5,6 +5,9 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 
+mod door;
+mod tunnel;
+
 const CAPS: Caps = Caps { participants: 5, publications: 12, pairs: 4, waiting: 3, tunnel: true };
 
 /// A room with what its clients and the media plane believe, rebuilt from effects alone.
@@ -290,7 +293,7 @@ fn step(world: &mut World, random: &mut StdRng, next: &mut u64) {
         return;
     }
     let (one, other) = (pick(random), pick(random));
-    match random.random_range(0..20) {
+    match random.random_range(0..24) {
         0 => world.leave(one),
         1..4 => {
             let pairs = world.pairs[&one];
@@ -308,6 +311,7 @@ fn step(world: &mut World, random: &mut StdRng, next: &mut u64) {
         8 => drop(world.run(|room, effects| room.unpublish(one, stream, effects))),
         9..14 => drop(world.subscribe(one, other, stream, random.random_range(0..1080))),
         14 => world.unsubscribe(one, other, stream),
+        15 => world.detach(one),
         _ if world.to_acknowledge.is_empty() => {}
         _ => {
             let index = random.random_range(0..world.to_acknowledge.len());
