@@ -93,6 +93,55 @@ async fn what_is_not_a_message_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn no_error_repeats_what_was_sent() {
+    let running = start(Limits::default()).await;
+    let link = Link::new(1);
+    let mut heard = Vec::new();
+    let before: [fn(&mut serde_json::Value); 5] = [
+        |join| join["type"] = json!("canary"),
+        |join| join["call"] = json!("canary"),
+        |join| join["identity"] = json!({"canary": "canary"}),
+        |join| join["v"] = json!("canary"),
+        |join| join["signature"] = json!("canarycanarycanary"),
+    ];
+    for change in before {
+        let mut client = Client::connect(&running).await;
+        let mut join = link.join(&client.nonce, &running.host, &[1; 32]);
+        change(&mut join);
+        client.send(join).await;
+        heard.push(client.end().await.0.expect("a reason"));
+    }
+    let mut inside = Client::join(&running, &link, 1).await;
+    for mendable in [
+        json!({"type": "canary", "canary": "canary"}),
+        json!({"type": "offer", "id": 1, "sdp": "v=0\r\no=canary\r\na=ice-ufrag:canary\r\n"}),
+        json!({"type": "publish", "stream": "camera", "mid": "canary"}),
+        json!({"type": "assigned", "slot": "canary", "epoch": 1}),
+        json!({"type": "subscribe", "participant": "AAAAAAAAAAA", "stream": "camera", "canary": "canary"}),
+        json!({"type": "tunnel", "peer": "AAAAAAAAAAA", "canary": "canary"}),
+    ] {
+        inside.send(mendable).await;
+        heard.push(inside.expect("error").await.to_string());
+    }
+    for fatal in [
+        json!({"type": "publish", "stream": "canary", "mid": "1"}),
+        json!({"type": "tunnel", "peer": "canary"}),
+        json!({"type": "host", "state": {"canary": "canary"}}),
+        json!({"type": "host", "state": "canary"}),
+        json!({"type": "knock", "data": "canary".repeat(500)}),
+        json!({"type": "relay", "to": "canary", "data": "canary"}),
+        json!({"type": "relay", "data": "canary".repeat(5_000)}),
+    ] {
+        let mut client = Client::join(&running, &link, 2).await;
+        client.send(fatal).await;
+        heard.push(client.end().await.0.expect("a reason"));
+    }
+    for text in heard {
+        assert!(text.contains("\"error\"") && !text.to_lowercase().contains("canary"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_silent_client_is_closed() {
     let limits = Limits { idle_timeout: Duration::from_millis(300), ..Limits::default() };
     let running = start(limits).await;

@@ -8,9 +8,9 @@ use sotto_signaling::media::MediaEvent;
 use crate::client::{Client, Link};
 use crate::fake::{Running, start};
 
-const LINES: &str = "0:audio:sends 1:video:sends 2:audio:receives 3:video:receives";
+pub const LINES: &str = "0:audio:sends 1:video:sends 2:audio:receives 3:video:receives";
 
-async fn two(running: &Running) -> (Client, Client) {
+pub async fn two(running: &Running) -> (Client, Client) {
     let link = Link::new(1);
     let mut ana = Client::join(running, &link, 1).await;
     let ben = Client::join(running, &link, 2).await;

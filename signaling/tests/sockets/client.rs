@@ -22,6 +22,21 @@ pub struct Link {
     host: [u8; 16],
 }
 
+/// What a host may say. Its lists are of the seeds of participants.
+pub struct Word<'a> {
+    pub host: u8,
+    pub counter: u64,
+    pub locked: bool,
+    pub admitted: &'a [u8],
+    pub removed: &'a [u8],
+}
+
+impl Word<'_> {
+    pub fn locked(counter: u64) -> Self {
+        Word { host: 1, counter, locked: true, admitted: &[], removed: &[] }
+    }
+}
+
 pub struct Client {
     pub socket: WebSocketStream<TcpStream>,
     pub nonce: Vec<u8>,
@@ -51,6 +66,29 @@ impl Link {
             "signature": self.signature(nonce, host_name, identity),
             "proof": encode(own.sign(&proven).as_ref()),
         })
+    }
+
+    /// The `host` message in which this link's host says so.
+    pub fn word(&self, word: Word<'_>) -> Value {
+        self.word_for(&self.call(), word)
+    }
+
+    pub fn word_for(&self, call: &[u8], word: Word<'_>) -> Value {
+        let identities = |seeds: &[u8]| {
+            let mut list: Vec<[u8; 32]> = seeds.iter().map(|seed| identity(*seed)).collect();
+            list.sort();
+            list
+        };
+        let (host, admitted, removed) = (identity(word.host), identities(word.admitted), identities(word.removed));
+        let (counter, locked) = (word.counter.to_be_bytes(), [u8::from(word.locked)]);
+        let lists = [admitted.concat(), removed.concat()];
+        let covered = [b"sotto/1 host-state", &[0][..], call, &host, &counter, &locked, &lists[0], &lists[1]];
+        let texts = |list: &[[u8; 32]]| list.iter().map(|identity| encode(identity)).collect::<Vec<_>>();
+        json!({"type": "host", "state": {
+            "key": encode(self.host_key.public_key().as_ref()), "host": encode(&host), "counter": word.counter,
+            "locked": word.locked, "admitted": texts(&admitted), "removed": texts(&removed),
+            "signature": encode(self.host_key.sign(&fields(&covered)).as_ref()),
+        }})
     }
 
     /// That of the link, which any of its holders can make for any identity.

@@ -104,6 +104,37 @@ async fn a_refusal_does_not_repeat_the_request() {
 }
 
 #[tokio::test]
+async fn no_refusal_whatever_its_reason_repeats_the_request() {
+    let running = start(Limits { connections: 64, ..Limits::default() }).await;
+    let tiny = start(Limits { sockets: 0, ..Limits::default() }).await;
+    let headers = "X-Canary: canary\r\nCookie: canary\r\nUser-Agent: canary\r\n";
+    let ask = |method: &'static str, path: &'static str, more: &'static str| {
+        let headers = format!("{headers}{more}");
+        let running = &running;
+        async move { request(running, method, path, &headers).await }
+    };
+    let answers = [
+        ("404", ask("GET", "/canary/%63anary?canary=1", "").await),
+        ("404", ask("GET", "/sdk/canary.js?canary", "Accept: canary\r\n").await),
+        ("405", ask("PUT", "/?canary", "Content-Length: 6\r\n").await),
+        ("405", ask("CANARY", "/transparency?canary", "").await),
+        ("405", ask("POST", "/transparency.json?canary", "Content-Length: 0\r\n").await),
+        ("400", ask("GET", "/v1/ws?canary", "").await),
+        ("400", upgrade(&running, "canary", None).await),
+        ("403", upgrade(&running, "sotto.v1", Some("https://canary.example")).await),
+        ("503", upgrade(&tiny, "sotto.v1", None).await),
+        ("400", exchange(&running, "canary canary canary\r\n\r\n".to_owned()).await),
+        ("400", exchange(&running, "GET /canary HTTP/1.1\r\ncanary\x01: canary\r\n\r\n".to_owned()).await),
+        ("431", exchange(&running, format!("GET /canary HTTP/1.1\r\nX: {}\r\n\r\n", "canary".repeat(2_000))).await),
+    ];
+    for (status, answer) in answers {
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {answer}");
+        let answer = answer.to_lowercase();
+        assert!(!answer.contains("canary") && !answer.contains("63anary"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn an_unchanged_page_is_not_sent_twice() {
     let running = start(Limits::default()).await;
     let first = request(&running, "GET", "/", "").await;

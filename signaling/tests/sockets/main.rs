@@ -7,6 +7,8 @@ mod admission;
 mod call;
 mod client;
 mod fake;
+mod host;
 mod http;
 mod stopping;
 mod tls;
+mod tunnel;
