@@ -48,13 +48,13 @@ export function sealable(sdp) {
  * ICE-lite; the certificate that it names stays theirs, so that the relay can carry the connection and not be its end.
  * @param {string} sdp From inside the encryption.
  * @param {Leg} leg From the relay, which is not trusted to write SDP.
- * @throws {SottoError} `tunnel` where either is not fit to be used.
+ * @throws {SottoError} `tunnel-refused` where either is not fit to be used.
  */
 export function throughRelay(sdp, leg) {
   const { ufrag, pwd, candidates } = checked(leg);
-  if (sdp.length > LONGEST) throw new SottoError('tunnel');
+  if (sdp.length > LONGEST) throw new SottoError('tunnel-refused');
   const [session, ...sections] = sdp.replace(ICE, '').replace(/\r?\n/g, '\r\n').split(/^(?=m=)/m);
-  if (sections.length === 0 || !certified(session, sections)) throw new SottoError('tunnel');
+  if (sections.length === 0 || !certified(session, sections)) throw new SottoError('tunnel-refused');
   const credentials = `a=ice-ufrag:${ufrag}\r\na=ice-pwd:${pwd}\r\n`;
   const ends = candidates.map((candidate) => `a=candidate:${candidate}\r\n`).join('') + 'a=end-of-candidates\r\n';
   // Credentials stand at both levels: Firefox looks for them in the session, others in each section.
@@ -72,7 +72,7 @@ function checked(leg) {
     typeof pwd === 'string' && /^[A-Za-z0-9+/]{22,256}$/.test(pwd) &&
     Array.isArray(candidates) && candidates.length > 0 && candidates.length <= MOST_CANDIDATES &&
     candidates.every((each) => typeof each === 'string' && CANDIDATE.test(each));
-  if (!fits) throw new SottoError('tunnel');
+  if (!fits) throw new SottoError('tunnel-refused');
   return { ufrag, pwd, candidates };
 }
 

@@ -2,8 +2,8 @@
 
 /**
  * Codes: those of PROTOCOL.md (`refused`, `full`, `unavailable`, `replaced`, `version`, `ended`, …) and those that
- * only a client can see: `link`, `unsupported`, `unreachable`, `lost`, `media`, `tunnel`, `unverified`,
- * `disagreement`, `encryption`, `device`, `host`, `aborted`.
+ * only a client can see: `link`, `unsupported`, `unreachable`, `lost`, `media`, `tunnel`, `tunnel-refused`,
+ * `unverified`, `disagreement`, `encryption`, `device`, `host`, `aborted`.
  */
 export class SottoError extends Error {
   /**
@@ -51,6 +51,8 @@ const SENTENCES = {
   lost: 'The connection to the relay was lost.',
   media: 'No media path to the relay could be opened.',
   tunnel: 'No tunnel to the other person could be opened; the call goes on by way of the relay, still encrypted.',
+  'tunnel-refused': 'A tunnel was refused, because it could not be shown to lead to the other person. The call goes on by way of ' +
+    'the relay, still encrypted.',
   unverified: 'Something arrived that could not be verified; it is not shown.',
   disagreement: 'The members of the call do not see the same people.',
   encryption: 'End-to-end encryption could not be started.',

@@ -42,6 +42,7 @@ export class Route {
   /** @type {{resolve: (leg: Leg) => void, reject: (error: Error) => void}[]} */ #legs = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   #telling = false;
+  #refused = false;
   #closed = false;
 
   /**
@@ -253,7 +254,7 @@ export class Route {
       this.#look({ up: true });
     });
     connection.addEventListener('streams', () => mine() && this.#learn());
-    connection.addEventListener('down', () => mine() && this.#fail());
+    connection.addEventListener('down', (event) => mine() && this.#fail(/** @type {CustomEvent} */ (event).detail));
     return connection;
   }
 
@@ -267,7 +268,11 @@ export class Route {
     this.#hooks.tunnelled(tunnel.peer, new Set());
   }
 
-  #fail() {
+  /** @param {SottoError} [error] */
+  #fail(error) {
+    // Told at once, and once: the tunnel is tried again all the same, since somebody may only be in its way for now.
+    if (error?.code === 'tunnel-refused' && !this.#refused) this.#hooks.fault(error);
+    this.#refused ||= error?.code === 'tunnel-refused';
     this.#do(() => this.#path.failed(performance.now()));
   }
 
@@ -358,7 +363,7 @@ function parsed(description) {
   if (typeof description !== 'string' || description.length > LONGEST) return null;
   try {
     const said = JSON.parse(description);
-    const known = said?.type === 'streams' || said?.type === 'want' || said?.type === 'end' ||
+    const known = ['streams', 'want', 'restart', 'end'].includes(said?.type) ||
       ((said?.type === 'offer' || said?.type === 'answer') && typeof said.sdp === 'string');
     return known && typeof said.id === 'string' && said.id.length <= 32 ? said : null;
   } catch {

@@ -1,6 +1,7 @@
-// The tunnel: an RTCPeerConnection from browser to browser that the relay carries without being able to open it.
-// Its m-lines never change: a source has its place from the start, and tracks come and go on it. RFC 9429; both may
-// restart ICE at any time, so the two follow perfect negotiation (its section 5.7 tells of rollback).
+// The tunnel: an RTCPeerConnection from browser to browser that the relay carries without being able to open it. Its
+// m-lines never change: a source has its place from the start, and tracks come and go on it. One side leads: it makes
+// all offers, and the other one asks for one, so that offers never cross (RFC 9429). To let them cross and take one back
+// is no way out: a Chromium that does (version 156) goes on decoding what it receives and shows none of it.
 
 import { sealable, throughRelay } from './description.js';
 import { SottoError, asSottoError } from './error.js';
@@ -10,7 +11,8 @@ import { isSource, kindOf, prefer } from './transport.js';
  * @typedef {import('./transport.js').Source} Source
  * @typedef {import('./description.js').Leg} Leg
  * @typedef {{type: 'offer' | 'answer', sdp: string, streams: string[]}
- *   | {type: 'streams', streams: string[]} | {type: 'want', source: string, height: number}} Said
+ *   | {type: 'streams', streams: string[]} | {type: 'want', source: string, height: number}
+ *   | {type: 'restart'}} Said
  */
 
 /** The m-lines, in their order. */
@@ -59,7 +61,7 @@ export class Tunnel extends EventTarget {
 
   /**
    * @param {object} options
-   * @param {boolean} options.leads Whether we offered, and so win when offers cross.
+   * @param {boolean} options.leads Whether it is we who offer.
    * @param {() => Promise<Leg>} options.ask Asks the relay for its end of our half, with new credentials.
    * @param {(message: Said) => void} options.say To the other participant, encrypted.
    * @param {Iterable<[Source, MediaStreamTrack]>} options.tracks What we send.
@@ -90,6 +92,7 @@ export class Tunnel extends EventTarget {
   receive(said) {
     if (said.type === 'streams') this.#learn(said.streams);
     else if (said.type === 'want') this.#wanted(said.source, said.height);
+    else if (said.type === 'restart') this.#inTurn(() => this.#offer());
     else this.#inTurn(() => this.#described(said));
   }
 
@@ -122,13 +125,15 @@ export class Tunnel extends EventTarget {
 
   /** A new path to the relay: after the network changed, or when the old one fell silent. */
   restart() {
-    if (this.#closed || this.#restarting || this.#lines.size === 0) return;
+    if (this.#closed || this.#restarting || this.#peer.connectionState === 'new') return;
     this.#restarting = true;
     this.#expect();
     this.#inTurn(async () => {
       this.#leg = this.#askAnew();
+      // Where the other one offers, the relay's new end in that offer has our browser restart.
+      if (!this.#leads) return this.#say({ type: 'restart' });
       this.#peer.restartIce();
-      if (this.#peer.signalingState === 'stable') await this.#offer();
+      await this.#offer();
     });
   }
 
@@ -142,6 +147,11 @@ export class Tunnel extends EventTarget {
     clearTimeout(this.#patience);
     this.#peer.onconnectionstatechange = null;
     this.#peer.close();
+  }
+
+  /** Whether somebody answered whose certificate is not the one that the description names. */
+  get #impostor() {
+    return [...this.#lines.values()].some(({ sender }) => sender.transport?.state === 'failed');
   }
 
   /** @returns {string[]} What we send. */
@@ -163,6 +173,8 @@ export class Tunnel extends EventTarget {
   }
 
   async #offer() {
+    // One is under way already, and its answer is yet to be made.
+    if (!this.#leads || this.#peer.signalingState !== 'stable') return;
     await this.#peer.setLocalDescription();
     this.#describe('offer');
   }
@@ -175,25 +187,20 @@ export class Tunnel extends EventTarget {
 
   /** @param {{type: 'offer' | 'answer', sdp: string, streams: string[]}} said */
   async #described({ type, sdp, streams }) {
-    const offering = this.#peer.signalingState === 'have-local-offer';
-    // Offers crossed: ours stands where we lead; otherwise ours is rolled back by the browser, and made again after.
-    if (type === 'offer' ? offering && this.#leads : !offering) return;
+    const due = this.#leads ? type === 'answer' && this.#peer.signalingState === 'have-local-offer' : type === 'offer';
+    if (!due) return;
     await this.#peer.setRemoteDescription({ type, sdp: throughRelay(sdp, await this.#leg) });
     if (type === 'offer') await this.#answer();
-    else this.#restarting = false;
+    this.#restarting = false;
     for (const source of ORDER) await this.#shape(source);
     this.#learn(streams);
-    if (this.#restarting && this.#peer.signalingState === 'stable') {
-      this.#peer.restartIce();
-      await this.#offer();
-    }
   }
 
   async #answer() {
     const lines = this.#peer.getTransceivers();
-    if (lines.length !== ORDER.length) throw new SottoError('tunnel');
+    if (lines.length !== ORDER.length) throw new SottoError('tunnel-refused');
     for (const [n, source] of ORDER.entries()) {
-      if (lines[n].receiver.track.kind !== kindOf(source)) throw new SottoError('tunnel');
+      if (lines[n].receiver.track.kind !== kindOf(source)) throw new SottoError('tunnel-refused');
       if (!this.#lines.has(source)) await this.#adopt(source, lines[n]);
     }
     await this.#peer.setLocalDescription();
@@ -263,7 +270,7 @@ export class Tunnel extends EventTarget {
         this.#patience = setTimeout(() => this.restart(), HEAL_MS);
         break;
       case 'failed':
-        this.#fail(new SottoError('tunnel'));
+        this.#fail(new SottoError(this.#impostor ? 'tunnel-refused' : 'tunnel'));
         break;
       default:
     }
