@@ -330,16 +330,19 @@
       return found;
     },
 
-    connections: () => connections.map(c => ({ state: c.connectionState, sdp: c.remoteDescription?.sdp })),
-    /** The certificates of the ends of each open connection, as the browser itself took them from DTLS. */
+    connections: () => connections.map(c => ({ state: c.connectionState, sdp: c.connectionState === 'closed' ? undefined : c.remoteDescription?.sdp })),
+    /**
+     * The certificates of the ends of each open connection, by their SHA-256: ours as it is described, theirs as DTLS
+     * showed it where the browser tells (`seen`), else as it is described, which the browser holds DTLS to.
+     */
     async certificates() {
       const found = [];
-      for (const connection of connections) {
-        if (connection.connectionState !== 'connected') continue;
-        const all = await connection.getStats();
-        const transport = [...all.values()].find(({ type }) => type === 'transport');
-        const print = id => all.get(id)?.fingerprint;
-        if (transport) found.push({ local: print(transport.localCertificateId), remote: print(transport.remoteCertificateId) });
+      for (const connection of connections.filter(each => each.connectionState === 'connected')) {
+        const described = ({ sdp }) => /^a=fingerprint:sha-256 (\S+)/im.exec(sdp)[1].toUpperCase();
+        const [shown] = connection.getSenders()[0].transport?.getRemoteCertificates?.() ?? [];
+        const digest = shown && new Uint8Array(await crypto.subtle.digest('SHA-256', shown));
+        const seen = digest && [...digest].map(byte => byte.toString(16).padStart(2, '0').toUpperCase()).join(':');
+        found.push({ local: described(connection.localDescription), remote: seen ?? described(connection.remoteDescription), seen: !!seen });
       }
       return found;
     },

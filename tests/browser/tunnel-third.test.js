@@ -1,0 +1,77 @@
+// A third who comes and goes: two leave the tunnel and return to it, and nobody loses sight of anybody.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import test, { after, before } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { allSee, eventually, median, Peer, percentile, sameCode, startChromium, startFirefox } from './harness/browsers.js';
+import { CLEO, close, hears, inTunnel, isForwarded, pair, TUNNEL } from './harness/pair.js';
+import { Relay } from './harness/relay.js';
+
+/** What the longest gap in a picture may be, in milliseconds. */
+const LONGEST = 500;
+
+let relay, chromium, firefox;
+before(async () => {
+  [relay, chromium, firefox] = await Promise.all([Relay.start(TUNNEL), startChromium(), startFirefox()]);
+});
+after(async () => {
+  await Promise.allSettled([chromium?.close(), firefox?.close()]);
+  await relay?.stop();
+});
+
+const load = () => readFileSync('/proc/loadavg', 'utf8').split(' ')[0];
+
+/** The longest gaps in the pictures of two, one a run. */
+const gaps = [];
+
+/** The longest time without a new picture of the other, in milliseconds. */
+async function longest(peer, other, since) {
+  const times = (await peer.run('frames', other.id, since)).map(({ at }) => at);
+  times.push(await peer.run('now'));
+  let before = since, gap = 0;
+  for (const at of times) {
+    gap = Math.max(gap, at - before);
+    before = at;
+  }
+  return gap;
+}
+
+for (const [who, browsers, runs] of [['two in Chromium', () => [chromium, chromium], 10], ['one in Chromium and one in Firefox', () => [chromium, firefox], 10]]) {
+  test(`a third joins and leaves: ${who} go from the tunnel to forwarding and back without losing sight`, async t => {
+    const { ana, ben, invite } = await pair(browsers());
+    await allSee([ana, ben]);
+    const own = [];
+    for (let n = 0; n < runs; n += 1) {
+      await inTunnel([ana, ben]);
+      await sleep(500);
+      const since = await Promise.all([ana, ben].map(peer => peer.run('now')));
+      const cleo = await Peer.open(chromium);
+      await cleo.join(invite, 'Cleo', CLEO);
+      await allSee([ana, ben, cleo]);
+      await isForwarded([ana, ben], 3000);
+      await eventually('the tunnel is closed', async () => (await relay.metrics()).get('sotto_tunnels') === 0);
+      if (n === 0) {
+        await Promise.all([hears(ana, ben), hears(ben, ana), hears(cleo, ana), hears(cleo, ben), hears(ana, cleo), hears(ben, cleo)]);
+        await sameCode([ana, ben, cleo]);
+      }
+      const out = Math.max(await longest(ana, ben, since[0]), await longest(ben, ana, since[1]));
+      await cleo.run('leave');
+      await cleo.close();
+      await inTunnel([ana, ben]);
+      await sleep(500);
+      own.push(Math.max(await longest(ana, ben, since[0]), await longest(ben, ana, since[1])));
+      t.diagnostic(`run ${n + 1}: out ${out.toFixed()} ms, and back ${own.at(-1).toFixed()} ms; load ${load()}`);
+    }
+    gaps.push(...own);
+    t.diagnostic(`longest gap in ${runs} runs: median ${median(own).toFixed()} ms, p95 ${percentile(own, 0.95).toFixed()} ms`);
+    await Promise.all([hears(ana, ben), hears(ben, ana)]);
+    for (const peer of [ana, ben]) assert.deepEqual(await peer.run('doubled'), [], `${peer.name} heard somebody twice`);
+    await close(ana, ben);
+  });
+}
+
+test('the longest gap in presented video is at most 500 ms at p95 of 20 runs', t => {
+  t.diagnostic(`${gaps.length} runs: median ${median(gaps).toFixed()} ms, p95 ${percentile(gaps, 0.95).toFixed()} ms, longest ${Math.max(...gaps).toFixed()} ms`);
+  assert.ok(gaps.length >= 20, 'all runs were made');
+  assert.ok(percentile(gaps, 0.95) <= LONGEST, `gaps are ${gaps.map(Math.round)}`);
+});
