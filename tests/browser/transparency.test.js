@@ -8,7 +8,7 @@ import { HTTP, Relay } from './harness/relay.js';
 
 let relay, chromium;
 before(async () => {
-  [relay, chromium] = await Promise.all([Relay.start(), startChromium()]);
+  [relay, chromium] = await Promise.all([Relay.start({ SOTTO_TUNNEL: 'on' }), startChromium()]);
 });
 after(async () => {
   await chromium?.close();
