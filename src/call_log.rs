@@ -12,7 +12,7 @@ use sotto_signaling::call_log::{BoxFuture, EndedCall, Receipt, TransparencyError
 use tokio::sync::{mpsc, oneshot};
 
 use crate::transparency::build::Hashes;
-use crate::transparency::{Column, ERASED_WITHIN, Settings, SinceStart, Statement, Stored, Table, statement};
+use crate::transparency::{Column, Settings, SinceStart, Statement, Stored, Table, statement};
 
 pub use store::StoreError;
 use store::{Row, Store};
@@ -56,8 +56,7 @@ impl CallLog {
         let retention = settings.retention;
         let store = Store::open(folder, !retention.is_zero()).await?;
         let totals = Arc::new(Totals::default());
-        let purged = store.purge(seconds(clock()), retention).await?;
-        totals.purged.fetch_add(purged, Ordering::Relaxed);
+        purge(&store, &totals, clock(), retention).await?;
         let (orders, inbox) = mpsc::channel(MOST_WAITING);
         let writer = Writer {
             store: store.clone(),
@@ -206,13 +205,12 @@ impl Writer {
     /// By the wall clock, so that a machine that slept purges when it wakes, and a clock set back is noticed.
     async fn purge_when_due(&mut self) {
         let now = (self.clock)();
-        if now.duration_since(self.purged_at).is_ok_and(|since| since < ERASED_WITHIN) {
+        if now.duration_since(self.purged_at).is_ok_and(|since| since < PURGE_EVERY) {
             return;
         }
-        let outcome = self.store.purge(seconds(now), self.retention).await;
+        let outcome = purge(&self.store, &self.totals, now, self.retention).await;
         self.note(&outcome);
-        if let Ok(purged) = outcome {
-            self.totals.purged.fetch_add(purged, Ordering::Relaxed);
+        if outcome.is_ok() {
             self.purged_at = now;
         }
     }
@@ -228,7 +226,15 @@ impl Writer {
     }
 }
 
-fn seconds(time: SystemTime) -> i64 {
+/// Counts what was deleted even when the rest fails, for the next try does not find it any more.
+async fn purge(store: &Store, totals: &Totals, now: SystemTime, retention: Duration) -> Result<(), StoreError> {
+    let purged = store.purge(seconds(now), retention).await?;
+    totals.purged.fetch_add(purged, Ordering::Relaxed);
+    store.scrub().await
+}
+
+/// Unix seconds.
+pub fn seconds(time: SystemTime) -> i64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
@@ -239,7 +245,7 @@ fn day(seconds: i64) -> String {
     time.format(format).expect("a date of this era formats")
 }
 
-fn day_number(day: &str) -> Option<i64> {
+pub(crate) fn day_number(day: &str) -> Option<i64> {
     let mut parts = day.splitn(3, '-');
     let mut next = || parts.next()?.parse::<u16>().ok();
     let (year, month, date) = (next()?, next()?, next()?);
@@ -248,6 +254,8 @@ fn day_number(day: &str) -> Option<i64> {
 }
 
 const DAY: u64 = 86_400;
+/// Half of the hour within which a row is promised to be gone, so that a try that fails can be repeated in time.
+const PURGE_EVERY: Duration = Duration::from_secs(1_800);
 /// How often a failed write or purge is tried again, and the clock looked at.
 const TICK: Duration = Duration::from_secs(10);
 /// Rows kept in memory while the disk is full: a day of a busy relay, about a megabyte.

@@ -11,6 +11,8 @@ use clap::builder::OsStr;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
+use crate::records::Records;
+
 /// What the relay runs with, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -76,6 +78,8 @@ impl std::fmt::Debug for Tls {
 pub enum Request {
     /// Run the relay.
     Run(Box<Config>),
+    /// Answer a question about the stored records.
+    Records(Records),
     /// Print this and end well: help, version or the table of knobs.
     Print(String),
 }
@@ -122,7 +126,7 @@ pub enum ConfigError {
 ///
 /// and let TCP 443 and UDP 3478 and up (one port per worker) through the firewall.
 #[derive(Parser)]
-#[command(name = "sotto", version, max_term_width = 110, verbatim_doc_comment)]
+#[command(name = "sotto", version, max_term_width = 110, verbatim_doc_comment, args_conflicts_with_subcommands = true)]
 struct Flags {
     /// TOML file with any of these settings, named as the flags without dashes in front; flags and environment win.
     #[arg(long, env = "SOTTO_CONFIG", value_name = "file")]
@@ -192,6 +196,8 @@ struct Flags {
     /// Print the table of all settings in Markdown and exit.
     #[arg(long)]
     knobs: bool,
+    #[command(subcommand)]
+    records: Option<Records>,
 }
 
 impl Config {
@@ -199,7 +205,9 @@ impl Config {
     pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Request, ConfigError> {
         let args: Vec<OsString> = args.into_iter().collect();
         let mut command = Flags::command();
-        if let Some(path) = config_path(&args) {
+        // The relay's settings, right or wrong, are no matter to who asks about its records.
+        let asks = args.get(1).and_then(|arg| arg.to_str()).is_some_and(|arg| command.find_subcommand(arg).is_some());
+        if let Some(path) = config_path(&args).filter(|_| !asks) {
             for (id, values) in read_file(&path)? {
                 command = command.mut_arg(id, |arg| arg.default_values(values));
             }
@@ -211,6 +219,9 @@ impl Config {
             }
             Err(error) => return Err(ConfigError::Flags(first_sentence(&error.to_string()))),
         };
+        if let Some(records) = flags.records {
+            return Ok(Request::Records(records));
+        }
         if flags.knobs {
             return Ok(Request::Print(knobs()));
         }

@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests begin virtual time somewhere"))]
 
+pub mod audit;
 pub mod bwe;
 pub mod call_log;
 pub mod config;
@@ -11,6 +12,7 @@ pub mod media;
 pub mod metrics;
 #[cfg(feature = "probe")]
 pub mod probe;
+pub mod records;
 pub mod relay;
 pub mod rtp;
 pub mod sdp;

@@ -14,6 +14,7 @@ use sotto::call_log::CallLog;
 use sotto::config::{Config, Request, Tls, hosts_of};
 use sotto::media::{Carrier, Home, Service};
 use sotto::metrics::{self, Sources};
+use sotto::records::{self, Records, RecordsError};
 use sotto::relay::command::Event;
 use sotto::relay::{self, Relay};
 use sotto::transparency::{Settings, TlsEnd};
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<ExitCode> {
     let config = match Config::from_args(std::env::args_os())? {
         Request::Run(config) => *config,
+        Request::Records(asked) => return ask(asked),
         Request::Print(text) => {
             print(text.trim_end());
             return Ok(ExitCode::SUCCESS);
@@ -54,6 +56,19 @@ fn run() -> anyhow::Result<ExitCode> {
     // Tasks that still run hold nothing that is worth waiting for.
     runtime.shutdown_background();
     outcome
+}
+
+/// Answers an operator's question. A pipe that was closed, as `head` does, is no fault.
+fn ask(asked: Records) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(records::run(asked, SystemTime::now(), &mut std::io::stdout())) {
+        Ok(code) => Ok(ExitCode::from(code)),
+        Err(RecordsError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            eprintln!("sotto: {error}");
+            Ok(ExitCode::from(CANNOT_TELL))
+        }
+    }
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
@@ -246,5 +261,7 @@ fn print(text: &str) {
 const MOST_EVENTS: usize = 8_192;
 /// Rows are written in milliseconds; a disk that takes longer than this will not take them.
 const LAST_ROWS: Duration = Duration::from_secs(5);
+/// A question about the records that could not be answered; 1 is for an audit that found something.
+const CANNOT_TELL: u8 = 2;
 /// What a shell shows for a program that was interrupted.
 const STOPPED_AT_ONCE: u8 = 130;

@@ -5,8 +5,11 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde::Serialize;
 use sotto_signaling::call_log::{EndReason, EndedCall, ReceiptRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 
@@ -14,6 +17,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 #[derive(Clone)]
 pub struct Store {
     pool: SqlitePool,
+    /// Whether rows were deleted of which parts may still lie in the file.
+    unscrubbed: Arc<AtomicBool>,
 }
 
 /// One finished call, as it is stored.
@@ -27,6 +32,18 @@ pub struct Row {
     pub(super) expires_at: i64,
 }
 
+/// A row as it was read, whoever wrote it.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)] // the columns of the call log
+pub struct Kept {
+    pub id: String,
+    pub ended_day: String,
+    pub duration_minutes: i64,
+    pub peak_participants: i64,
+    pub end_reason: String,
+    pub expires_at: i64,
+}
+
 /// Why the call log cannot be used. Prints paths of the operator's and nothing of any call.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -38,9 +55,39 @@ pub enum StoreError {
     /// A file of another kind or age.
     #[error("{0} is no call log of this version; move it away, or choose another folder with --data-dir")]
     Foreign(PathBuf),
+    /// Another program holds it, for longer than one waits.
+    #[error("the call log is locked by another program; end what reads or copies it, then try again")]
+    Locked,
     /// The database said no, perhaps only for now.
     #[error("{}", reason(.0))]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match primary(&error) {
+            // SQLITE_BUSY and SQLITE_LOCKED
+            Some(5 | 6) => Self::Locked,
+            _ => Self::Database(error),
+        }
+    }
+}
+
+impl Kept {
+    /// The names, in the order of the table.
+    pub const COLUMNS: [&str; 6] = COLUMNS;
+
+    /// The values as texts, in the same order.
+    pub fn fields(&self) -> [String; 6] {
+        [
+            self.id.clone(),
+            self.ended_day.clone(),
+            self.duration_minutes.to_string(),
+            self.peak_participants.to_string(),
+            self.end_reason.clone(),
+            self.expires_at.to_string(),
+        ]
+    }
 }
 
 impl Row {
@@ -54,7 +101,7 @@ impl Row {
             duration_minutes: call.duration.as_millis().div_ceil(60_000).max(1) as i64,
             peak_participants: call.peak_participants.into(),
             end_reason: call.reason,
-            expires_at: expires - expires.rem_euclid(HOUR),
+            expires_at: to_the_hour(expires),
         }
     }
 
@@ -76,32 +123,45 @@ impl Store {
     /// the table lives in memory, so that what is said of it still comes from the schema.
     pub async fn open(folder: &Path, keep: bool) -> Result<Self, StoreError> {
         let path = folder.join(FILE);
-        let options = SqliteConnectOptions::new()
-            .pragma("secure_delete", "ON")
-            .pragma("temp_store", "MEMORY")
-            .journal_mode(SqliteJournalMode::Truncate)
-            .busy_timeout(BUSY);
         let pool = if keep || path.exists() {
             prepare(folder, &path).map_err(|error| StoreError::Unwritable(path.clone(), error))?;
-            SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_lazy_with(options.filename(&path))
+            let options = writing(BUSY).filename(&path);
+            SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_lazy_with(options)
         } else {
             let pool = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None);
-            pool.max_lifetime(None).connect_lazy_with(options.in_memory(true))
+            pool.max_lifetime(None).connect_lazy_with(writing(BUSY).in_memory(true))
         };
-        let store = Self { pool };
+        // What an earlier run deleted and could not scrub is scrubbed by this one.
+        let store = Self { pool, unscrubbed: Arc::new(AtomicBool::new(true)) };
         store.create(&path).await?;
         Ok(store)
     }
 
-    async fn create(&self, path: &Path) -> Result<(), StoreError> {
-        match sqlx::query(CREATE).execute(&self.pool).await {
-            Ok(_) => {}
-            Err(error) if is_foreign(&error) => return Err(StoreError::Foreign(path.to_owned())),
-            Err(error) => return Err(error.into()),
+    /// Opens the file that is there, perhaps beside the relay, to read it or to write it. None where there is none.
+    pub async fn existing(folder: &Path, write: bool) -> Result<Option<Self>, StoreError> {
+        let path = folder.join(FILE);
+        if !path.is_file() {
+            return Ok(None);
         }
-        let columns = self.columns("call_log").await?;
-        let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        let options = if write { writing(PATIENT) } else { SqliteConnectOptions::new().busy_timeout(PATIENT) };
+        let options = options.filename(&path).read_only(!write);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
+        let store = Self { pool, unscrubbed: Arc::new(AtomicBool::new(false)) };
+        let names = store.names(&path).await?;
+        // One with more than that can be read and erased all the same.
+        let known = COLUMNS.iter().all(|column| names.iter().any(|name| name == column));
+        if known { Ok(Some(store)) } else { Err(StoreError::Foreign(path)) }
+    }
+
+    async fn create(&self, path: &Path) -> Result<(), StoreError> {
+        sqlx::query(CREATE).execute(&self.pool).await.map_err(|error| foreign(error, path))?;
+        let names = self.names(path).await?;
         if names == COLUMNS { Ok(()) } else { Err(StoreError::Foreign(path.to_owned())) }
+    }
+
+    async fn names(&self, path: &Path) -> Result<Vec<String>, StoreError> {
+        let names = sqlx::query_scalar("SELECT name FROM pragma_table_info('call_log')").fetch_all(&self.pool);
+        names.await.map_err(|error| foreign(error, path))
     }
 
     /// Writes one row. Writing it again changes nothing, so that a doubtful write can be repeated.
@@ -118,17 +178,58 @@ impl Store {
         Ok(())
     }
 
-    /// Erases what is over at `now` (Unix seconds) and returns how many rows that were. A row whose time lies further
-    /// ahead than the retention was written under a longer setting or a wrong clock: its time is cut to what a new
-    /// row would get.
+    /// Erases what is over at `now` (Unix seconds) and returns how many rows that were; [`Store::scrub`] then removes
+    /// what is left of them. A row whose time lies further ahead than the retention was written under a longer setting
+    /// or a wrong clock: its time is cut to what a new row would get.
     pub async fn purge(&self, now: i64, retention: Duration) -> Result<u64, StoreError> {
-        let latest = now.saturating_add(retention.as_secs() as i64);
+        let latest = to_the_hour(now.saturating_add(retention.as_secs() as i64));
         sqlx::query("UPDATE call_log SET expires_at = $1 WHERE expires_at > $1")
             .bind(latest)
             .execute(&self.pool)
             .await?;
         let outcome = sqlx::query("DELETE FROM call_log WHERE expires_at <= $1").bind(now).execute(&self.pool).await?;
+        if outcome.rows_affected() > 0 {
+            self.unscrubbed.store(true, Ordering::Relaxed);
+        }
         Ok(outcome.rows_affected())
+    }
+
+    /// Writes the file anew where rows were deleted. `secure_delete` overwrites a deleted row where it lies, but not
+    /// the copies that were left behind when rows moved from page to page: of 2,000 rows about two, in part.
+    pub async fn scrub(&self) -> Result<(), StoreError> {
+        if self.unscrubbed.load(Ordering::Relaxed) {
+            sqlx::query("VACUUM").execute(&self.pool).await?;
+            self.unscrubbed.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Erases every row and what is left of it. Returns how many there were.
+    pub async fn erase(&self) -> Result<u64, StoreError> {
+        let outcome = sqlx::query("DELETE FROM call_log").execute(&self.pool).await?;
+        // Also when there was none: an earlier attempt may have been cut off in between.
+        self.unscrubbed.store(true, Ordering::Relaxed);
+        self.scrub().await?;
+        Ok(outcome.rows_affected())
+    }
+
+    /// Every row, the oldest first.
+    pub async fn rows(&self) -> Result<Vec<Kept>, StoreError> {
+        let rows: Vec<(String, String, i64, i64, String, i64)> = sqlx::query_as(SELECT).fetch_all(&self.pool).await?;
+        let kept = |(id, ended_day, duration_minutes, peak_participants, end_reason, expires_at)| Kept {
+            id,
+            ended_day,
+            duration_minutes,
+            peak_participants,
+            end_reason,
+            expires_at,
+        };
+        Ok(rows.into_iter().map(kept).collect())
+    }
+
+    /// Ends all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
     }
 
     /// Every table that there is.
@@ -166,10 +267,30 @@ fn prepare(folder: &Path, path: &Path) -> io::Result<()> {
     std::fs::remove_file(probe)
 }
 
-fn is_foreign(error: &sqlx::Error) -> bool {
-    // SQLITE_NOTADB and SQLITE_CORRUPT
-    let code = error.as_database_error().and_then(|error| error.code());
-    matches!(code.as_deref(), Some("26" | "11"))
+fn writing(patience: Duration) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .pragma("secure_delete", "ON")
+        .pragma("temp_store", "MEMORY")
+        .journal_mode(SqliteJournalMode::Truncate)
+        .busy_timeout(patience)
+}
+
+fn to_the_hour(seconds: i64) -> i64 {
+    seconds - seconds.rem_euclid(HOUR)
+}
+
+fn foreign(error: sqlx::Error, path: &Path) -> StoreError {
+    match primary(&error) {
+        // SQLITE_NOTADB and SQLITE_CORRUPT
+        Some(26 | 11) => StoreError::Foreign(path.to_owned()),
+        _ => error.into(),
+    }
+}
+
+/// SQLite's result code without what extends it.
+fn primary(error: &sqlx::Error) -> Option<u32> {
+    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
 }
 
 /// SQLite's messages name tables and files; bound values never stand in them.
@@ -177,11 +298,13 @@ fn reason(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
         sqlx::Error::PoolTimedOut => "the database stays locked".to_owned(),
+        sqlx::Error::ColumnDecode { index, .. } => format!("{index} is of another type; see `sotto audit`"),
         _ => "the database cannot be reached".to_owned(),
     }
 }
 
-const FILE: &str = "call-log.sqlite";
+/// The database's name in its folder.
+pub const FILE: &str = "call-log.sqlite";
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS call_log (\
     id TEXT PRIMARY KEY NOT NULL, ended_day TEXT NOT NULL, duration_minutes BIGINT NOT NULL, \
     peak_participants BIGINT NOT NULL, end_reason TEXT NOT NULL, expires_at BIGINT NOT NULL)";
@@ -189,8 +312,12 @@ const COLUMNS: [&str; 6] = ["id", "ended_day", "duration_minutes", "peak_partici
 const INSERT: &str = "INSERT INTO call_log \
     (id, ended_day, duration_minutes, peak_participants, end_reason, expires_at) \
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
+const SELECT: &str = "SELECT id, ended_day, duration_minutes, peak_participants, end_reason, expires_at \
+    FROM call_log ORDER BY ended_day, id";
 const HOUR: i64 = 3_600;
 /// Another program reading the file holds a lock for moments; beyond that the writer comes back later.
 const BUSY: Duration = Duration::from_secs(1);
+/// An operator who waits for an answer can wait longer than the relay, which has others to serve.
+const PATIENT: Duration = Duration::from_secs(5);
 /// One for the writer, one for the transparency page.
 const CONNECTIONS: u32 = 2;

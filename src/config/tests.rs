@@ -7,6 +7,7 @@ fn parse(flags: &[&str]) -> Result<Config, String> {
     match Config::from_args(args) {
         Ok(Request::Run(config)) => Ok(*config),
         Ok(Request::Print(text)) => panic!("printed {text}"),
+        Ok(Request::Records(_)) => panic!("asked for records"),
         Err(error) => Err(error.to_string()),
     }
 }
