@@ -48,11 +48,11 @@ impl Participant {
                 self.forget(now, id, None);
                 self.roster.departed(now, id);
             }
-            // Of what this tester never asks for, the rest tells.
+            ServerMessage::Waiting { .. } => self.finish(now, LOCKED),
+            // Who takes part in no tunnel and lets nobody in has no use for the rest.
             ServerMessage::Pong { .. }
             | ServerMessage::Closing { .. }
             | ServerMessage::Tunnel { .. }
-            | ServerMessage::Waiting { .. }
             | ServerMessage::Knock { .. }
             | ServerMessage::KnockEnd { .. }
             | ServerMessage::Receipt { .. } => {}
@@ -118,3 +118,7 @@ impl Participant {
         }
     }
 }
+
+/// A tester does not knock: nobody would be there to let so many in.
+const LOCKED: &str =
+    "the call is locked: unlock it on the host's page, or leave out --link for calls of the tester's own";

@@ -1,5 +1,8 @@
 mod world;
 
+use sotto_signaling::base64url::Base64Url;
+use sotto_signaling::host::HostState;
+use sotto_signaling::message::{ErrorCode, ServerMessage};
 use world::{DTLS, ICE, SIGNALING, World};
 
 use super::*;
@@ -230,6 +233,48 @@ fn a_relay_that_is_gone_is_told_within_ten_seconds_and_who_is_ordered_to_leaves(
         let freezes = stream.tally.freezes;
         assert!(freezes.longest >= seconds(9) && freezes.count == 1, "{freezes:?}");
     }
+}
+
+#[test]
+fn who_finds_the_call_locked_says_what_to_do_and_does_not_come_back() {
+    let mut world = call(2);
+    let (key, signature) = (Base64Url([1; 32]), Base64Url([1; 64]));
+    let (host, admitted, removed) = (key, vec![], vec![]);
+    let state = HostState { key, host, counter: 1, locked: true, admitted, removed, signature };
+    let participant = world.peers[0].id();
+    world.hear(0, ServerMessage::Waiting { participant, state });
+    let failure = &world.peers[0].outcome().failure;
+    assert!(world.peers[0].is_over && failure.contains("locked: unlock it"), "{failure}");
+}
+
+#[test]
+fn whom_the_host_removed_the_relay_is_not_asked_to_let_in_again() {
+    let mut world = call(2);
+    world.hear(1, ErrorCode::Removed.message());
+    let failure = &world.peers[1].outcome().failure;
+    assert!(world.peers[1].is_over && failure.contains("removed"), "{failure}");
+}
+
+#[test]
+fn a_tester_goes_on_whatever_it_is_told_of_tunnels_knocks_and_receipts() {
+    let mut world = call(2);
+    let peer = world.peers[1].id();
+    let id = peer;
+    for message in [
+        ServerMessage::Tunnel { peer, ufrag: "u".into(), pwd: "p".into(), candidates: vec![] },
+        ServerMessage::Knock { id, data: "x".into() },
+        ServerMessage::KnockEnd { id },
+        ServerMessage::Receipt { r#final: false, retention_days: 7, row: None },
+        ErrorCode::Tunnel.message(),
+        ErrorCode::Host.message(),
+    ] {
+        world.hear(0, message);
+    }
+    let said = world.peers[0].said.len();
+    world.run(seconds(5));
+    assert!(!world.peers[0].is_over && world.peers[0].said.len() > said);
+    end(&mut world, 2);
+    assert_eq!(world.peers[0].outcome().reconnects, 0);
 }
 
 #[test]

@@ -153,6 +153,12 @@ impl World {
         self.drain(peer);
     }
 
+    /// The relay says something to a peer.
+    pub fn hear(&mut self, peer: usize, message: ServerMessage) {
+        self.peers[peer].participant.handle_signaling(self.now, Event::Message(message));
+        self.drain(peer);
+    }
+
     /// The relay's process ends.
     pub fn kill_relay(&mut self) {
         self.relay_is_up = false;
