@@ -22,6 +22,10 @@ const methods = {
   departed: ({ participant }) => core.departed(participant),
   receive: ({ from, data }) => core.receive(from, data),
   send: ({ kind, body }) => core.send(kind, body),
+  lock: ({ on }) => core.moderation.lock(on),
+  admit: ({ participant }) => core.moderation.admit(participant),
+  remove: ({ participant }) => core.moderation.remove(participant),
+  muteAll: () => core.moderation.muteAll(),
   close: () => core.close(),
   async protect({ stream, codec, frame }) {
     const sealed = await core.protect(stream, codec, new Uint8Array(Buffer.from(frame, 'hex')));

@@ -425,13 +425,29 @@ impl Encryption {
         for id in self.members.removed() {
             self.depart(now, id, false);
         }
-        for id in self.members.ungreeted() {
-            send_ready(&mut self.members, id, &mut self.happenings);
+        for id in self.members.intruders(now - RECENT) {
+            self.exclude(now, id);
+        }
+        for id in self.members.admissible() {
+            if self.members.peer(id).is_some_and(|peer| !peer.greeted) {
+                send_ready(&mut self.members, id, &mut self.happenings);
+            }
             if self.members.peer(id).is_some_and(|peer| peer.proved) {
                 self.on_ready(now, id);
             }
         }
         self.roster_changed(now);
+    }
+
+    /// Takes somebody off the roster until the host lets it in.
+    fn exclude(&mut self, now: Moment, id: PeerId) {
+        let Some(peer) = self.members.peer_mut(id) else { return };
+        let (participant, listed) = (peer.hello.participant, peer.listed.take());
+        peer.paired = false;
+        self.happenings.extend(listed.map(|id| Happening::Left { id }));
+        self.unverified(participant, "locked");
+        self.roster_changed(now);
+        self.rekey(now, |rekeying, around| rekeying.departed(around, id));
     }
 
     fn is_host(&self, id: PeerId) -> bool {
@@ -549,6 +565,10 @@ impl Encryption {
         *self.refused.entry(why).or_default() += 1;
     }
 }
+
+/// Who came in so shortly before news of a lock may have done so only because the news had not come yet. Later, what
+/// others see of the roster differs from ours, and that is shown.
+const RECENT: Duration = Duration::from_secs(5);
 
 /// That old keys are kept for frames that are still under way.
 const LINGER: Duration = Duration::from_secs(2);

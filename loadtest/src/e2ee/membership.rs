@@ -245,9 +245,17 @@ impl Membership {
         removed.map(|(id, _)| id).collect()
     }
 
-    /// Those who introduced themselves, whom the host lets in, and who were sent no `ready` yet.
-    pub fn ungreeted(&self) -> Vec<PeerId> {
-        let waiting = self.peers.iter().filter(|(_, peer)| peer.pair.is_some() && !peer.greeted);
+    /// Those who came in after `since` and whom the host would not have let in.
+    pub fn intruders(&self, since: Moment) -> Vec<PeerId> {
+        let Some(state) = &self.host_state else { return Vec::new() };
+        let late = self.roster().filter(|(_, peer)| peer.entered_at > since && !state.admits(&peer.hello.identity));
+        late.map(|(id, _)| id).collect()
+    }
+
+    /// Those whom the host lets in, and who have yet to be sent a `ready`, or sent one that did not count.
+    pub fn admissible(&self) -> Vec<PeerId> {
+        let kept_out = |peer: &Peer| !peer.greeted || (peer.proved && !peer.paired);
+        let waiting = self.peers.iter().filter(|(_, peer)| peer.pair.is_some() && kept_out(peer));
         waiting.map(|(&id, _)| id).filter(|&id| self.refusal(id).is_none()).collect()
     }
 

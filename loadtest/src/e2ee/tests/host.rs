@@ -62,8 +62,28 @@ fn while_the_call_is_locked_only_who_is_admitted_is_keyed_and_then_at_once() {
 }
 
 #[test]
+fn who_came_in_before_news_of_the_lock_is_taken_off_the_roster_until_it_is_admitted() {
+    let mut world = World::of(2);
+    world.pass(10 * SECOND);
+    world.join(2);
+    let [zero, one, two] = [0, 1, 2].map(|name| world.identity(name));
+    let locked = state(&world, 1, true, &[zero, one], &[]);
+    all_hear(&mut world, &locked);
+    world.pass(2 * SECOND);
+    assert!(world.roster(0) == [world.id(1)] && world.roster(1) == [world.id(0)]);
+    let sealed = world.seal(0);
+    assert!(world.render(0, 2, &sealed).is_err() && world.film(2, 0).is_err());
+    let admitted = state(&world, 2, true, &[zero, one, two], &[]);
+    all_hear(&mut world, &admitted);
+    world.pass(3 * SECOND);
+    assert!(world.all_see_all());
+    assert!(world.code(0) == world.code(2));
+}
+
+#[test]
 fn members_of_a_locked_call_who_reconnect_and_a_host_with_a_new_identity_get_in() {
     let mut world = World::of(3);
+    world.pass(5 * SECOND);
     let mut members = [0, 1].map(|name| world.identity(name));
     members.sort_unstable();
     let locked = state(&world, 1, true, &members, &[]);
@@ -214,6 +234,45 @@ fn whoever_is_told_that_it_was_removed_says_and_opens_nothing_more() {
     world.pass(30 * SECOND);
     let id = world.id(1);
     assert!(world.log.iter().all(|each| each.from != id), "not even a goodbye");
+}
+
+#[test]
+fn the_page_as_host_locks_admits_mutes_and_removes_and_the_peers_keep_to_it() {
+    let mut world = World::new();
+    world.join_host(0);
+    world.join(1);
+    world.join(2);
+    world.pass(6 * SECOND);
+    assert!(world.all_see_all());
+    world.host(0, "lock", json!({ "on": true }));
+    world.join(3);
+    for name in [0, 1, 2] {
+        assert_eq!(world.roster(name).len(), 2, "{name} keeps out whom the server let in");
+    }
+    let newcomer = world.id(3);
+    world.host(0, "admit", json!({ "participant": newcomer }));
+    world.pass(3 * SECOND);
+    assert!(world.all_see_all());
+    let codes = [0, 1, 2, 3].map(|name| world.code(name));
+    assert!(codes.iter().all(|code| *code == codes[0]), "{codes:?}");
+    world.host(0, "muteAll", json!({}));
+    for name in 1..=3 {
+        assert_eq!(world.member(name).messages("mute").len(), 1, "{name}");
+    }
+    let removed = world.id(1);
+    world.host(0, "remove", json!({ "participant": removed }));
+    world.pass(2 * SECOND);
+    assert!(world.member(1).told.iter().any(|(_, told)| *told == Told::Removed));
+    assert!(world.film(0, 2).is_ok() && world.film(2, 3).is_ok() && world.film(2, 1).is_err());
+    world.pass(40 * SECOND);
+    for name in [2, 3] {
+        assert_eq!(world.roster(name).len(), 2, "{name}");
+        assert!(
+            !world.member(name).trouble().iter().any(|why| why == "disagreement"),
+            "{name} counts as the page does"
+        );
+    }
+    assert!(!world.member(0).trouble().iter().any(|why| why == "disagreement"));
 }
 
 /// A state of the world's host, who is member 0, signed.

@@ -132,7 +132,26 @@ impl World {
 
     /// Adds a member that is the page, and lets the call settle.
     pub fn join_page(&mut self, name: u8) {
-        let link = format!("https://sotto.test/c#{}", *self.link.invite_fragment());
+        let invite = self.link.invite_fragment();
+        self.open_page(name, &invite);
+    }
+
+    /// The same with the host's link.
+    pub fn join_host(&mut self, name: u8) {
+        let host = self.link.host_fragment().expect("the link is the host's");
+        self.open_page(name, &host);
+    }
+
+    /// The page does what only the host may.
+    pub fn host(&mut self, name: u8, method: &str, request: Value) {
+        let now = self.now;
+        let Party::Page(page) = self.party(name) else { panic!("{name} is no page") };
+        page.ask(now, method, request);
+        self.quiet();
+    }
+
+    fn open_page(&mut self, name: u8, fragment: &str) {
+        let link = format!("https://sotto.test/c#{fragment}");
         self.put(name, Party::Page(Page::open(self.now, &link, &format!("Page {name}"))));
         self.connect(name);
         self.pass(Duration::from_millis(1_500));
