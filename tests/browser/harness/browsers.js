@@ -8,10 +8,11 @@ import { HTTP } from './relay.js';
 const PEER = readFileSync(new URL('./peer.js', import.meta.url), 'utf8');
 
 /** Every Chromium started with fake devices and no wish to talk to anyone but the relay. */
-export function startChromium() {
+export function startChromium({ executablePath = '/usr/bin/chromium', args = [] } = {}) {
   return chromium.launch({
-    executablePath: '/usr/bin/chromium',
+    executablePath,
     args: [
+      ...args,
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', '--use-fake-ui-for-media-stream',
       '--use-fake-device-for-media-stream=fps=30', '--autoplay-policy=no-user-gesture-required',
