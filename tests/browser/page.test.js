@@ -150,6 +150,9 @@ test('the keyboard alone is enough, and every control says what it is', async ()
   assert.deepEqual(await faults(), []);
   await ana.keyboard.press('Escape');
   assert.equal(await focused(), 'open-security', 'Escape closes the panel and gives the focus back');
+  await ana.keyboard.press('p');
+  assert.equal(await focused(), 'panel-title');
+  assert.deepEqual(await faults(), []);
   await ana.keyboard.press('c');
   assert.equal(await focused(), 'chat-input');
   await ana.keyboard.press('Escape');

@@ -27,6 +27,7 @@ test('the page says in words which way a call takes, and the tunnel can be turne
     assert.equal(await page.evaluate(() => sotto.call.path), 'tunnel');
     assert.match(await words(page, at('path')), /^Sealed between you two$/);
   }
+  await pictures(ana, 'call-tunnel');
   await ana.click('#open-security');
   assert.match(await words(ana, at('path-words')), /Sealed from your browser to theirs/);
   await pictures(ana, 'path-tunnel');
@@ -38,6 +39,7 @@ test('the page says in words which way a call takes, and the tunnel can be turne
     await eventually('forwarding', async () => await path(page) === 'forwarded');
     assert.match(await words(page, at('path')), /^Forwarded by the server$/);
   }
+  await pictures(ana, 'call-forwarded');
   await ana.click('#open-security');
   assert.match(await words(ana, at('path-words')), /end to end, forwarded by the server/);
   await pictures(ana, 'path-forwarded');

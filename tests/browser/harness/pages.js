@@ -65,7 +65,9 @@ export async function pictures(page, name, { full = false } = {}) {
       const what = `${name}-${viewport.width}x${viewport.height}-${colorScheme}`;
       await page.setViewportSize(viewport);
       await page.emulateMedia({ colorScheme });
-      await page.waitForTimeout(500); // tiles glide into place, colours fade
+      await page.waitForTimeout(400); // tiles are told their new places
+      await page.evaluate(() => Promise.all(document.getAnimations()
+        .filter(each => each.effect.getComputedTiming().endTime !== Infinity).map(each => each.finished.catch(() => {}))));
       await page.screenshot({ path: `${OUT}${what}.png`, fullPage: full });
       const wrong = await page.evaluate(faults);
       if (wrong.length > 0) throw new Error(`${what}: ${wrong.join('; ')}`);
