@@ -26,8 +26,8 @@ impl Nonce {
         self.0
     }
 
-    /// Lets a joiner in who holds the link of the call and the identity that it joins as, and signed this nonce with both
-    /// for one of `hosts`.
+    /// Lets a joiner in who holds the link of the call and the identity that it joins as, and signed this nonce with
+    /// both for one of `hosts`.
     ///
     /// All checks run whatever the earlier ones gave: a refusal takes the same time for every reason, and is made
     /// before anything is looked up.

@@ -379,8 +379,8 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// Legs of a tunnel that are still there so long after a third joined are ended by us. Clients end them sooner, once all
-/// media flows by way of the relay; one that does not would go on talking past the newcomer.
+/// Legs of a tunnel that are still there so long after a third joined are ended by us. Clients end them sooner, once
+/// all media is forwarded; one that does not would go on talking past the newcomer.
 const LONGEST_MIX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

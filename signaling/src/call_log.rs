@@ -11,8 +11,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Where finished calls are counted.
 pub trait CallLog: Send + Sync + 'static {
-    /// Told exactly once for each call, when it ended. Returns at once; storing happens behind it. The receipt is of the
-    /// very row that is stored.
+    /// Told exactly once for each call, when it ended. Returns at once; storing happens behind it. The receipt is of
+    /// the very row that is stored.
     fn ended(&self, call: EndedCall) -> Receipt;
     /// What would be stored if the call ended now, for who leaves it earlier. Stores nothing.
     fn receipt(&self, call: EndedCall) -> Receipt;

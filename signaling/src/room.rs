@@ -165,8 +165,8 @@ impl Room {
         Self { caps, members, keys, door: Door::default(), legs: Legs::default(), subscribed: 0 }
     }
 
-    /// Receives a newcomer: as a participant, or outside while the room is locked to it. It replaces an older connection
-    /// with the same identity, inside or outside.
+    /// Receives a newcomer: as a participant, or outside while the room is locked to it. It replaces an older
+    /// connection with the same identity, inside or outside.
     pub fn join(
         &mut self,
         key: ParticipantKey,

@@ -61,6 +61,28 @@ async fn a_finished_call_leaves_one_row_with_the_documented_columns() {
 }
 
 #[tokio::test]
+async fn a_receipt_says_what_is_stored_and_asking_for_one_stores_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = CallLog::open(folder.path(), WEEK, now).await.unwrap();
+    let early = log.receipt(call(59));
+    assert_eq!(early.row.map(|row| row.duration_minutes), Some(1));
+    let told = log.ended(call(61));
+    assert_eq!((told.retention_days, log.close(Duration::from_secs(5)).await), (7, 0));
+    let (rows, told) = (rows(&log).await, told.row.expect("a row is kept"));
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].get::<String, _>("ended_day"), told.ended_day);
+    assert_eq!(rows[0].get::<i64, _>("duration_minutes"), i64::from(told.duration_minutes));
+    assert_eq!(rows[0].get::<i64, _>("peak_participants"), i64::from(told.peak_participants));
+    assert_eq!(rows[0].get::<String, _>("end_reason"), told.end_reason.name());
+    assert_eq!(rows[0].get::<i64, _>("expires_at"), told.expires_at);
+
+    let folder = tempfile::tempdir().unwrap();
+    let log = CallLog::open(folder.path(), keep(0), now).await.unwrap();
+    let nothing = Receipt { retention_days: 0, row: None };
+    assert_eq!([log.receipt(call(61)), log.ended(call(61))], [nothing.clone(), nothing]);
+}
+
+#[tokio::test]
 async fn without_retention_nothing_touches_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let unmade = folder.path().join("data");

@@ -51,8 +51,8 @@ impl Door {
 }
 
 impl Room {
-    /// Puts a host state into force: lets in who may come in, and ends the connections of those who were removed. Who is
-    /// in a room that is now locked to it comes again, and waits: its client and the host's crossed. A state that is
+    /// Puts a host state into force: lets in who may come in, and ends the connections of those who were removed. Who
+    /// is in a room that is now locked to it comes again, and waits: its client and the host's crossed. A state that is
     /// already in force changes nothing.
     pub fn rule(&mut self, ruling: Ruling, effects: &mut Vec<Effect>) -> Result<Ruled, RoomError> {
         match &self.door.ruling {
