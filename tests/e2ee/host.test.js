@@ -232,6 +232,7 @@ test('rule 9: what a host does before it has heard the others comes after their 
 test('rule 9: a host that comes back to its locked call with another identity gets in and is the host', async () => {
   const [world, ana, ben] = await hosted('Ben');
   await host(ana).lock(true);
+  await world.quiet();
   await world.leave(ana);
   const again = await Member.make(world, 'Ana again', world.links.host);
   await world.wait(again);

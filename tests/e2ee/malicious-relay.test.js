@@ -300,10 +300,43 @@ test('rule 9: whom the server lets in past the lock is keyed by nobody, and show
   const sent = new Set(relay.log.filter(({ to }) => to === dee.id).map(({ data }) => JSON.parse(data).type));
   assert.deepEqual([...sent], ['message'], 'what goes to all, and does not open');
   assert.equal(dee.last('message'), undefined);
+  // Ben is greeted by it with hello and ready over a new connection: both are kept until it may come in
+  await relay.connect(ben);
+  await relay.pass(1_500);
+  assert.deepEqual(ben.names, ['Ana']);
   await host(ana).admit(dee.id);
   await relay.pass(1_500);
   assert.deepEqual([ana.names, ben.names, dee.names], [['Ben', 'Dee'], ['Ana', 'Dee'], ['Ana', 'Ben']]);
   for (const [sender, receiver] of [[ana, dee], [dee, ben], [ben, dee]]) assert.ok(await film(sender, point(receiver, sender)));
+});
+
+test('rule 9: who was let in past the lock, is admitted, and still says nothing that opens, is shown', async () => {
+  const [relay, ana] = await call('Ana');
+  await host(ana).lock(true);
+  await relay.quiet();
+  relay.drop(({ type }) => type === 'ready');
+  const dee = await relay.join('Dee');
+  await host(ana).admit(dee.id);
+  await relay.pass(4_000);
+  assert.deepEqual(whys(ana, dee.id), ['locked']);
+  await relay.pass(3_000);
+  assert.deepEqual(whys(ana, dee.id), ['locked', 'ready']);
+  assert.deepEqual(ana.names, []);
+});
+
+test('rule 9: a member whom the server hid from the host when it locked stays with those who have it, and is shown', async () => {
+  const relay = await MaliciousRelay.open();
+  relay.part('Ana', 'Cy');
+  const [ana, ben, cy] = [await relay.join('Ana', relay.links.host), await relay.join('Ben'), await relay.join('Cy')];
+  await relay.pass(6_000);
+  await host(ana).lock(true);
+  await relay.pass(1_000);
+  assert.deepEqual([ana.names, ben.names], [['Ben'], ['Ana', 'Cy']]);
+  await relay.connect(cy, { told: false });
+  await relay.pass(8_000);
+  assert.deepEqual([ana.names, ben.names], [['Ben'], ['Ana', 'Cy']], 'also over another connection');
+  assert.deepEqual(whys(ben, cy.id), []);
+  assert.ok(ana.last('disagreement').participants.length > 0 && ben.last('disagreement').participants.length > 0);
 });
 
 test('rule 9: who was let in past the lock cannot make a newcomer its companion', async () => {
