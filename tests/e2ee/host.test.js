@@ -229,6 +229,25 @@ test('rule 9: what a host does before it has heard the others comes after their 
   assert.deepEqual([ben.last('host').locked, ben.last('host').present, ben.last('host').counter], [true, again.id, 5]);
 });
 
+test('rule 9: what a host does while it reconnects comes after what another host did meanwhile', async () => {
+  const [world, ana, ben] = await hosted('Ben');
+  const ada = await world.join('Ada', world.links.host);
+  await world.pass(1_500);
+  await world.leave(ana);
+  await host(ada).lock(true);
+  await host(ada).lock(false);
+  await world.quiet();
+  const connected = world.connect(ana);
+  const locked = host(ana).lock(true);
+  await connected;
+  await world.pass(1_500);
+  await locked;
+  await world.quiet();
+  for (const member of [ana, ben, ada]) {
+    assert.deepEqual([member.last('host').locked, member.last('host').present], [true, ana.id], member.label);
+  }
+});
+
 test('rule 9: a host that comes back to its locked call with another identity gets in and is the host', async () => {
   const [world, ana, ben] = await hosted('Ben');
   await host(ana).lock(true);

@@ -31,10 +31,9 @@ export class Host {
   #removals = new Map();
   /** @type {(() => void) | null} */
   #settling = null;
-  /** @type {() => void} */
-  #open = () => undefined;
-  /** @type {Promise<void>} */
-  #settled;
+  #settled = false;
+  /** Wishes that wait until we have. @type {(() => void)[]} */
+  #waiting = [];
 
   /**
    * @param {Crypto} crypto
@@ -49,9 +48,6 @@ export class Host {
     this.#identity = identity;
     this.#door = door;
     this.#around = around;
-    this.#settled = new Promise(resolve => {
-      this.#open = resolve;
-    });
   }
 
   /** Whether ours is the host link. */
@@ -62,6 +58,7 @@ export class Host {
   /** We joined: the state of those who are there is awaited before we say that we are the host. */
   joined() {
     if (!this.able) return;
+    this.#settled = false;
     this.#settling?.();
     this.#settling = this.#around.later(SETTLE, () => this.settle());
   }
@@ -72,7 +69,7 @@ export class Host {
     this.#settling();
     this.#settling = null;
     await this.appear();
-    this.#open();
+    this.#proceed();
   }
 
   /** Says that we are the host, and nothing else new. */
@@ -146,7 +143,12 @@ export class Host {
   close() {
     this.#settling?.();
     this.#settling = null;
-    this.#open();
+    this.#proceed();
+  }
+
+  #proceed() {
+    this.#settled = true;
+    for (const proceed of this.#waiting.splice(0)) proceed();
   }
 
   /**
@@ -155,8 +157,14 @@ export class Host {
    */
   async #act(change) {
     if (!this.able) throw new RangeError('only who holds the host link can do this');
-    await this.#settled;
-    await this.#around.run(() => this.#say(change));
+    for (let done = false; !done;) {
+      if (!this.#settled) await /** @type {Promise<void>} */ (new Promise(resolve => this.#waiting.push(resolve)));
+      await this.#around.run(async () => {
+        if (!this.#settled) return; // we reconnected meanwhile
+        done = true;
+        await this.#say(change);
+      });
+    }
   }
 
   /** @param {(lists: Lists) => Lists | null} change `null` where nothing is to change */
