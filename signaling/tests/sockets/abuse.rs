@@ -5,12 +5,13 @@ use std::time::Duration;
 use futures_util::SinkExt;
 use serde_json::json;
 use sotto_signaling::limits::Limits;
+use sotto_signaling::message::ErrorCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::client::{Client, Link};
+use crate::client::{Client, Link, Word};
 use crate::fake::start;
 
 #[tokio::test]
@@ -27,6 +28,42 @@ async fn a_flood_of_messages_ends_the_connection_that_sends_it() {
     flooder.ends_with("too-fast", 1008).await;
     canary.expect("left").await;
     canary.hears_nothing().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_any_kind_costs_the_flooder_its_connection_and_the_others_no_time() {
+    let running = start(Limits::default()).await;
+    let link = Link::new(1);
+    let mut canary = Client::join(&running, &link, 1).await;
+    let forged = {
+        let many: Vec<u8> = (0..128).collect();
+        let mut word = link.word(Word { admitted: &many, removed: &many, ..Word::locked(9) });
+        word["state"]["signature"] = json!(crate::client::encode(&[1; 64]));
+        word // the most that can be asked to be verified
+    };
+    for flood in [
+        json!({"type": "tunnel", "peer": canary.id}),
+        json!({"type": "tunnel-end"}),
+        json!({"type": "detach"}),
+        json!({"type": "knock", "data": "x"}),
+        link.word(Word { locked: false, ..Word::locked(3) }),
+        forged,
+    ] {
+        let mut flooder = Client::join(&running, &link, 2).await;
+        canary.expect("participant").await;
+        let text = Message::text(flood.to_string());
+        let began = Instant::now();
+        while flooder.socket.send(text.clone()).await.is_ok() && began.elapsed() < Duration::from_secs(10) {}
+        let asked = Instant::now();
+        canary.send(json!({"type": "ping", "t": 7})).await;
+        while canary.next().await["type"] != "pong" {}
+        assert!(asked.elapsed() < Duration::from_secs(1), "{flood} holds up the call");
+        running.until("the flooder is gone", |running| running.server.counters().participants == 1).await;
+        canary.send(json!({"type": "ping", "t": 8})).await;
+        while canary.next().await != json!({"type": "pong", "t": 8}) {}
+    }
+    let too_fast = running.server.counters().errors[ErrorCode::TooFast as usize];
+    assert_eq!(too_fast, (ErrorCode::TooFast, 6));
 }
 
 #[tokio::test]
