@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use sotto_signaling::call_log::{BoxFuture, EndedCall, Receipt, TransparencyError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::transparency::build::Hashes;
 use crate::transparency::{Column, Settings, SinceStart, Statement, Stored, Table, statement};
@@ -53,10 +54,26 @@ impl CallLog {
     /// retention nothing is written, nor is the folder made; what an earlier setting left is erased. The settings are
     /// also what `/transparency` states.
     pub async fn open(folder: &Path, settings: Settings, clock: Clock) -> Result<Self, StoreError> {
+        let (log, writer, inbox) = Self::prepare(folder, settings, clock).await?;
+        tokio::spawn(writer.run(inbox));
+        Ok(log)
+    }
+
+    async fn prepare(
+        folder: &Path,
+        settings: Settings,
+        clock: Clock,
+    ) -> Result<(Self, Writer, mpsc::Receiver<Order>), StoreError> {
         let retention = settings.retention;
-        let store = Store::open(folder, !retention.is_zero()).await?;
         let totals = Arc::new(Totals::default());
-        purge(&store, &totals, clock(), retention).await?;
+        let deadline = Instant::now() + LOCKED_AT_MOST;
+        let store = loop {
+            match purged(folder, &totals, clock, retention).await {
+                // Who copies the folder holds a lock for a while. To serve before the purge is done would be wrong.
+                Err(StoreError::Locked) if Instant::now() < deadline => tokio::time::sleep(LOCKED_RETRY).await,
+                outcome => break outcome?,
+            }
+        };
         let (orders, inbox) = mpsc::channel(MOST_WAITING);
         let writer = Writer {
             store: store.clone(),
@@ -67,8 +84,7 @@ impl CallLog {
             purged_at: clock(),
             failing: false,
         };
-        tokio::spawn(writer.run(inbox));
-        Ok(Self { store, settings, hashes: Hashes::begin(), clock, orders, totals })
+        Ok((Self { store, settings, hashes: Hashes::begin(), clock, orders, totals }, writer, inbox))
     }
 
     /// Counts for the metrics.
@@ -226,6 +242,12 @@ impl Writer {
     }
 }
 
+async fn purged(folder: &Path, totals: &Totals, clock: Clock, retention: Duration) -> Result<Store, StoreError> {
+    let store = Store::open(folder, !retention.is_zero()).await?;
+    purge(&store, totals, clock(), retention).await?;
+    Ok(store)
+}
+
 /// Counts what was deleted even when the rest fails, for the next try does not find it any more.
 async fn purge(store: &Store, totals: &Totals, now: SystemTime, retention: Duration) -> Result<(), StoreError> {
     let purged = store.purge(seconds(now), retention).await?;
@@ -258,6 +280,10 @@ const DAY: u64 = 86_400;
 const PURGE_EVERY: Duration = Duration::from_secs(1_800);
 /// How often a failed write or purge is tried again, and the clock looked at.
 const TICK: Duration = Duration::from_secs(10);
+/// How long a start waits for who holds the database: a copy of the folder takes less.
+const LOCKED_AT_MOST: Duration = Duration::from_secs(10);
+/// Between two tries of it, beside the time that the database itself waits.
+const LOCKED_RETRY: Duration = Duration::from_millis(100);
 /// Rows kept in memory while the disk is full: a day of a busy relay, about a megabyte.
 const MOST_WAITING: usize = 10_000;
 

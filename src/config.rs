@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::builder::OsStr;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::records::Records;
 
@@ -196,8 +196,9 @@ struct Flags {
     /// Print the table of all settings in Markdown and exit.
     #[arg(long)]
     knobs: bool,
+    /// Read before this is parsed; here for the help.
     #[command(subcommand)]
-    records: Option<Records>,
+    _records: Option<Records>,
 }
 
 impl Config {
@@ -205,27 +206,40 @@ impl Config {
     pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Request, ConfigError> {
         let args: Vec<OsString> = args.into_iter().collect();
         let mut command = Flags::command();
-        // The relay's settings, right or wrong, are no matter to who asks about its records.
-        let asks = args.get(1).and_then(|arg| arg.to_str()).is_some_and(|arg| command.find_subcommand(arg).is_some());
-        if let Some(path) = config_path(&args).filter(|_| !asks) {
+        if args.get(1).and_then(|arg| arg.to_str()).is_some_and(|arg| command.find_subcommand(arg).is_some()) {
+            return Self::records(args);
+        }
+        if let Some(path) = config_path(&args) {
             for (id, values) in read_file(&path)? {
                 command = command.mut_arg(id, |arg| arg.default_values(values));
             }
         }
-        let flags = match command.try_get_matches_from(args).and_then(|mut all| Flags::from_arg_matches_mut(&mut all)) {
+        let matched = command.try_get_matches_from(args).and_then(|mut all| Flags::from_arg_matches_mut(&mut all));
+        let flags = match matched {
             Ok(flags) => flags,
-            Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-                return Ok(Request::Print(error.to_string()));
-            }
-            Err(error) => return Err(ConfigError::Flags(first_sentence(&error.to_string()))),
+            Err(error) => return answered(&error),
         };
-        if let Some(records) = flags.records {
-            return Ok(Request::Records(records));
-        }
         if flags.knobs {
             return Ok(Request::Print(knobs()));
         }
         Ok(Request::Run(Box::new(flags.check()?)))
+    }
+
+    /// The relay's settings, right or wrong, are no matter to who asks about its records.
+    fn records(args: Vec<OsString>) -> Result<Request, ConfigError> {
+        let command = Records::augment_subcommands(clap::Command::new("sotto").max_term_width(110));
+        match command.try_get_matches_from(args).and_then(|all| Records::from_arg_matches(&all)) {
+            Ok(records) => Ok(Request::Records(records)),
+            Err(error) => answered(&error),
+        }
+    }
+}
+
+/// Help and version are no mistakes.
+fn answered(error: &clap::Error) -> Result<Request, ConfigError> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),
+        _ => Err(ConfigError::Flags(first_sentence(&error.to_string()))),
     }
 }
 

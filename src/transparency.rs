@@ -165,7 +165,7 @@ fn days(time: Duration) -> u64 {
 /// The longest retention that can be set: long enough to compare quarters of a year, and no option widens it.
 pub const MOST_RETENTION: Duration = Duration::from_secs(90 * 86_400);
 
-/// Rows are looked at every hour, so a row is gone this long after its time at the latest.
+/// A row is gone this long after its time at the latest: rows are looked at twice in it, so that a try may fail.
 pub const ERASED_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// What each column is for. One that stands not here fails a test, and shows on the page as unexplained.

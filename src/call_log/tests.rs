@@ -6,6 +6,10 @@ use sqlx::Row as _;
 use super::*;
 use crate::transparency::TlsEnd;
 
+mod full_disk;
+mod receipt;
+mod retention;
+
 const WEEK: Settings = keep(7 * DAY);
 /// 2026-11-21, 20:26:40 UTC.
 const NOW: u64 = 1_795_292_800;
