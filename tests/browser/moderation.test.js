@@ -124,8 +124,8 @@ test('a locked call: the door shows a name, the host lets in or not, removes, an
   await ana.waitForSelector('#removing', { state: 'hidden' });
   assert.equal(await lit(ana), 3);
   await ana.click(remove);
-  const clicked = Date.now();
   await ana.click(at('confirm-remove'));
+  const clicked = Date.now();
   await Promise.all([
     ...[ana, ben].map(page => eventually('her picture is gone', () => page.evaluate(() => !document.querySelector('.tile[data-name="Eva"]')), 2_000)),
     eventually('she is told', async () => await words(eva, '#ended-title') === 'The host removed you from the call', 2_000),

@@ -5,7 +5,7 @@ import { People } from './people.js';
 import { Security } from './security.js';
 import { listenForShortcuts } from './shortcuts.js';
 import { Stage } from './stage.js';
-import { announce, el, icon, text, within } from './view.js';
+import { announce, el, hush, icon, text, within } from './view.js';
 import { aloneWords, deviceWords, reconnectingWords } from './words.js';
 
 /**
@@ -69,6 +69,7 @@ export class Room {
     this.#people.close();
     for (const dialog of document.querySelectorAll('dialog')) dialog.close();
     this.#chat.close();
+    hush();
     this.#stage.close();
     // The page opened them, so nobody else turns their lights off.
     for (const track of this.#sent.values()) track.stop();

@@ -82,3 +82,10 @@ export function announce(sentence) {
     el('announce').textContent = unsaid.splice(0).join(' ');
   }, 150);
 }
+
+/** Takes back what was told and what was to be, words of the chat among it. */
+export function hush() {
+  clearTimeout(speaking);
+  unsaid.length = 0;
+  el('announce').textContent = '';
+}
