@@ -58,7 +58,7 @@ export function throughRelay(sdp, leg) {
   const credentials = `a=ice-ufrag:${ufrag}\r\na=ice-pwd:${pwd}\r\n`;
   const ends = candidates.map((candidate) => `a=candidate:${candidate}\r\n`).join('') + 'a=end-of-candidates\r\n';
   // Credentials stand at both levels: Firefox looks for them in the session, others in each section.
-  const path = sections.map((section, n) => section + credentials + (n === 0 ? ends : ''));
+  const path = sections.map((section, n) => ownFormats(section) + credentials + (n === 0 ? ends : ''));
   return answered(`${session}a=ice-lite\r\n${credentials}${path.join('')}`);
 }
 
@@ -83,6 +83,15 @@ function checked(leg) {
  */
 function certified(session, sections) {
   return FINGERPRINT.test(session) || sections.every((section) => FINGERPRINT.test(section));
+}
+
+/**
+ * Firefox (153) leaves attributes of codecs that it was told not to offer, and Chromium refuses a description with them.
+ * @param {string} section
+ */
+function ownFormats(section) {
+  const formats = new Set(/^m=\S+ \S+ \S+ (.*?)\r?$/m.exec(section)?.[1].split(' '));
+  return section.replace(/^a=(?:rtpmap|fmtp|rtcp-fb):(\d+)\b.*\r?\n/gm, (line, format) => (formats.has(format) ? line : ''));
 }
 
 /** @param {string} section An m-line with its attributes. */
