@@ -69,7 +69,7 @@ for (const [why, news] of [
   test(`no tunnel is opened, and none accepted, against ${why}`, () => {
     const path = new Path(new Proxy({}, { get: (_, act) => () => assert.fail(`it did ${String(act)}`) }));
     path.update(0, { self: 'zoe', wanted: true, allowed: true, others: 1, roster: [ANA], base: true, ...news });
-    assert.equal(path.offered(0, 'ana'), false);
+    if (!('base' in news)) assert.equal(path.offered(0, 'ana'), false);
     assert.equal(path.deadline, Infinity);
   });
 }
@@ -84,6 +84,19 @@ test('the forwarded connection is closed only when both have seen all of the oth
   assert.deepEqual(all.done(), [], 'we have not seen all of theirs');
   all.tell({ shown: SEEN });
   assert.deepEqual(all.done(), []);
+  all.pass(LINGER_MS);
+  assert.deepEqual(all.done(), ['over ana forwarded', 'detach', 'changed tunnel']);
+});
+
+test('an offer is answered before our forwarded connection is up, and that one is not closed before it was', () => {
+  const all = side('abe');
+  all.tell({ base: false });
+  assert.equal(all.offered('ana'), true);
+  all.tell({ up: true, shown: SEEN });
+  all.peerOver('forwarded');
+  all.pass(1000);
+  assert.deepEqual(all.done(), ['prefer tunnel']);
+  all.tell({ base: true });
   all.pass(LINGER_MS);
   assert.deepEqual(all.done(), ['over ana forwarded', 'detach', 'changed tunnel']);
 });

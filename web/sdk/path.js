@@ -95,7 +95,7 @@ export class Path {
    * @returns {boolean} Whether it is to be answered.
    */
   offered(now, from) {
-    if (this.#fitting !== from || !this.#facts.base) return false;
+    if (this.#fitting !== from) return false;
     if (this.#phase === 'opening') this.#acts.close();
     else if (this.#phase !== 'forwarded') {
       // Theirs ended and we have not noticed yet; they will offer again.
@@ -229,7 +229,8 @@ export class Path {
    */
   #cross(now, dead) {
     if (dead || this.#fitting !== this.#peer) return this.#turnBack(now);
-    this.#say(now, 'forwarded', this.#facts.shown.tunnel);
+    // Before it was up there was no call to move.
+    this.#say(now, 'forwarded', this.#facts.base && this.#facts.shown.tunnel);
     if (this.#saidAt !== null && this.#peerOver.has('forwarded')) {
       this.#facts.base = false;
       this.#facts.shown = { ...this.#facts.shown, forwarded: false };

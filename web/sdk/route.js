@@ -90,6 +90,7 @@ export class Route {
   /** @param {string} id */
   departed(id) {
     this.#connected.delete(id);
+    for (const key of this.#heights.keys()) if (key.startsWith(`${id} `)) this.#heights.delete(key);
     this.#look();
   }
 
