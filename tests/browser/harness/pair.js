@@ -10,6 +10,8 @@ const patience = 1000;
 export const ANA = { tone: 500, colour: '#c00000', patience };
 export const BEN = { tone: 900, colour: '#00c000', patience };
 export const CLEO = { tone: 1400, colour: '#0000c0', patience };
+/** Milliseconds of sound that a browser may have buffered between its network and an analyser, on a busy machine. */
+const UNDER_WAY = 200;
 const TONES = [500, 900, 1400];
 
 /** Ana and Ben, both in the call. */
@@ -45,6 +47,14 @@ export function hears(peer, other) {
     levels = await peer.run('levels', other.id, TONES);
     return levels?.[TONES.indexOf(other.tone)] > -50 && levels.every((level, n) => TONES[n] === other.tone || level < levels[TONES.indexOf(other.tone)] - 25);
   }, 4000).catch(error => assert.fail(`${error.message}: dB at ${TONES} Hz are ${levels}`));
+}
+
+/** Nobody was heard over two paths at once; what one path still had under way when the other began is over at once. */
+export async function heardOnce(peer, t) {
+  const { times, overlap } = await peer.run('doubled');
+  t.diagnostic(`${peer.name}: sound of both paths for ${overlap.toFixed()} ms at most`);
+  assert.deepEqual(times, [], `${peer.name} could have heard somebody twice`);
+  assert.ok(overlap < UNDER_WAY, `${peer.name} heard somebody twice for ${overlap} ms`);
 }
 
 /** Frames a second that each one is shown of the other, over some seconds. */

@@ -21,7 +21,8 @@
   const remotes = new Map(); // 'participant/source' -> what is measured of it
   const slots = new Map(); // track id -> frames, for the slots that are watched across owners
   const log = [];
-  const doubled = []; // times at which two tracks of one person's microphone were heard, or could have been
+  const doubled = []; // times at which two tracks of one person's microphone could have been heard
+  let overlap = 0; // milliseconds for which sound of two of them came out, which may be what was under way
   const plain = []; // [codec, the first bytes in base64] of our own frames in the clear
   let call, audio, sdk, flash;
 
@@ -100,23 +101,26 @@
   /** Notes whether somebody is heard twice: by what the tracks may do, and by what comes out of them. */
   function listenForDoubles() {
     const samples = new Float32Array(512);
-    const loud = ({ analyser }) => {
-      if (!analyser) return false;
-      analyser.getFloatTimeDomainData(samples);
-      return Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length) > 0.02;
+    const loud = remote => {
+      if (!remote.analyser) return false;
+      remote.analyser.getFloatTimeDomainData(samples);
+      const stale = remote.sample === samples[0]; // a busy machine has not made any sound since the last look
+      remote.sample = samples[0];
+      return !stale && Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length) > 0.02;
     };
-    let row = 0;
+    let both = -Infinity; // since when
     setInterval(() => {
-      let both = false;
+      let twice = false;
       for (const remote of remotes.values()) {
         if (remote.source !== 'microphone') continue;
         const all = [];
         for (let each = remote; each; each = each.old) all.push(each);
-        if (all.filter(({ track }) => track.enabled && track.readyState === 'live').length > 1) doubled.push({ at: now(), how: 'enabled' });
-        if (all.filter(loud).length > 1) both = true;
+        if (all.filter(({ track }) => track.enabled && track.readyState === 'live').length > 1) doubled.push(now());
+        if (all.map(loud).filter(Boolean).length > 1) twice = true;
       }
-      row = both ? row + 1 : 0;
-      if (row === 4) doubled.push({ at: now(), how: 'heard' }); // less is what the analysers hold of the past
+      if (!twice) both = -Infinity;
+      else if (both === -Infinity) both = now();
+      else overlap = Math.max(overlap, now() - both);
     }, 20);
   }
 
@@ -210,8 +214,8 @@
     cut: () => socket.close(),
 
     path: () => call.path,
-    /** What came under two tracks at once. */
-    doubled: () => doubled,
+    /** Whether somebody was heard over two paths at once. */
+    doubled: () => ({ times: doubled, overlap }),
     setMicrophone: on => call.setMicrophone(on),
     setCamera: on => call.setCamera(on),
     /** Shares a picture of a colour, or stops. */
@@ -330,7 +334,7 @@
       return found;
     },
 
-    connections: () => connections.map(c => ({ state: c.connectionState, sdp: c.connectionState === 'closed' ? undefined : c.remoteDescription?.sdp })),
+    connections: () => connections.map(c => ({ state: c.connectionState, offered: c.connectionState !== 'closed' && c.localDescription?.type === 'offer', sdp: c.connectionState === 'closed' ? undefined : c.remoteDescription?.sdp })),
     /**
      * The certificates of the ends of each open connection, by their SHA-256: ours as it is described, theirs as DTLS
      * showed it where the browser tells (`seen`), else as it is described, which the browser holds DTLS to.
