@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { fromBase64Url, toBase64Url } from '../../web/e2ee/bytes.js';
+import { Conversation } from '../../web/e2ee/conversation.js';
 import { MAX_MESSAGE } from '../../web/e2ee/envelope.js';
 import { MAX_LISTED, readHostState, signHostState, supersedes } from '../../web/e2ee/host-state.js';
 import { newLink, openLink } from '../../web/e2ee/link.js';
@@ -320,6 +321,17 @@ test('rule 9: a wish to mute counts only from the host', async () => {
     assert.deepEqual([participant, kind, body], [ana.id, 'mute', {}]);
   }
   await assert.rejects(ben.core.send('mute', {}), RangeError);
+  // Ben, whose client was made to, says it all the same: signed by Ben, and by nobody who may
+  const { broadcast } = Conversation.prototype;
+  Conversation.prototype.broadcast = function (kind, body) {
+    return broadcast.call(this, kind === 'unsend' ? 'mute' : kind, kind === 'unsend' ? {} : body);
+  };
+  await ben.core.send('unsend', { id: 'm' });
+  Conversation.prototype.broadcast = broadcast;
+  await world.quiet();
+  for (const member of [ana, cy]) assert.equal(member.core.counters.mute, 1);
+  assert.equal(cy.all('message').length, 1);
+  assert.equal(ana.last('message'), undefined);
   // another one who holds the host link is the host by now
   await world.join('Ada', world.links.host);
   await world.pass(1_500);

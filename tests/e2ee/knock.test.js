@@ -26,6 +26,7 @@ test('rule 9: a knock shows its name to all who are in, and who is admitted come
   const data = await world.wait(dee);
   assert.ok(data.length < 2_048, `${data.length}`);
   assert.ok(!data.replaceAll(dee.id, '').includes('Dee'));
+  assert.equal(JSON.parse(data).key, 'A'.repeat(43), 'a key with which nobody can agree on anything');
   for (const member of [ana, ben]) {
     assert.deepEqual([member.last('knock').participant, member.last('knock').name], [dee.id, 'Dee']);
   }
