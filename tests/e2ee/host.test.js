@@ -175,6 +175,33 @@ test('rule 9: a removed member decrypts nothing two seconds later; the code chan
   assert.equal(cy.all('removed').length, 1);
 });
 
+test('rule 9: a removal is for good, though a later state should not list it', async () => {
+  const [world, ana, ben, cy] = await hosted('Ben', 'Cy');
+  await host(ana).remove(cy.id);
+  await world.pass(1_000);
+  const secrets = await openLink(crypto, world.links.host);
+  const { wire } = await signHostState(crypto, secrets, ruling({ host: bytesOf(ana), counter: 9 }));
+  ben.core.receive(ana.id, JSON.stringify({ v: 1, type: 'host-state', state: wire }));
+  await world.connect(cy);
+  await world.pass(2_500);
+  assert.equal(ben.last('host').counter, 9);
+  assert.deepEqual(ben.names, ['Ana']);
+  assert.deepEqual(ben.all('unverified').map(({ name, why }) => [name, why]), [['', 'replay']]);
+});
+
+test('rule 9: after a removal keys change at once, whatever changed just before', async () => {
+  const [world, ana, ben, cy] = await hosted('Ben', 'Cy');
+  await world.join('Dee', world.links.invite, 100);
+  const since = world.log.length;
+  await host(ana).remove(cy.id);
+  await world.quiet();
+  const keys = world.log.slice(since).filter(each => typeOf(each) === 'key');
+  for (const [from, to] of [[ana, ben], [ben, ana]]) {
+    assert.equal(keys.filter(each => each.from === from.id && each.to === to.id).length, 1, from.label);
+  }
+  assert.ok(!keys.some(({ to }) => to === cy.id));
+});
+
 test('rule 9: two seconds are enough also in a large call, which gathers other changes for longer', async () => {
   for (const shutOut of [true, false]) {
     const clock = new Clock();

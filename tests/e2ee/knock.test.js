@@ -76,6 +76,19 @@ test('rule 9: who goes away, or comes again over another connection, is not show
   assert.equal(ana.all('knock-end').length, 2);
 });
 
+test('rule 9: who comes back and has to wait says nothing to those who are in, whom the server would not tell', async () => {
+  const [world, ana, ben] = await locked('Ben');
+  await world.leave(ana);
+  await world.wait(ana);
+  await ana.core.send('chat', { id: 'm', text: 'outside' });
+  await ana.core.idle();
+  assert.deepEqual(ana.outbox, []);
+  assert.equal(world.stateOfHost.counter, 3, 'it goes to the server');
+  await world.enter(ana, ana.id);
+  await world.pass(2_000);
+  assert.deepEqual([ana.names, ben.names], [['Ben'], ['Ana']]);
+});
+
 test('rule 9: knocks that do not hold are counted and shown to nobody', async () => {
   const [world, ana] = await locked();
   const dee = await outside(world, 'Dee');
