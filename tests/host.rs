@@ -247,6 +247,52 @@ fn no_line_of_any_level_holds_an_address_of_a_client() {
 }
 
 #[test]
+fn a_flood_from_strangers_writes_no_line_and_takes_no_memory() {
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut relay = Relay::start(&["--log", "trace", "--workers", "1", "--media-port", &port.to_string()]);
+    let seconds = std::env::var("SOTTO_FLOOD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    let sockets: Vec<_> = (0..16).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    let junk =
+        [vec![0x80; 1_200], vec![0x80; 100], b"\x00\x01\x00\x00\x21\x12\xa4\x42jackdaw here".to_vec(), vec![22; 200]];
+    let flood = |time: Duration| {
+        let (end, mut sent) = (Instant::now() + time, 0_u64);
+        while Instant::now() < end {
+            for socket in &sockets {
+                for bytes in &junk {
+                    sent += u64::from(socket.send_to(bytes, ("127.0.0.1", port)).is_ok());
+                }
+            }
+        }
+        sent
+    };
+    flood(Duration::from_millis(200));
+    let (before, memory) = (dropped(&relay), memory(&relay));
+    let sent = flood(Duration::from_secs(seconds));
+    let (arrived, grown) = (dropped(&relay) - before, self::memory(&relay) as f64 / memory as f64);
+    println!("{sent} datagrams sent in {seconds} s, {arrived} taken and dropped, memory {grown:.2} of before");
+    assert!(arrived >= 10_000 * seconds, "the flood arrived: {arrived} of {sent}");
+    assert!(grown <= 1.1, "memory grew to {grown:.2} of what it was");
+    relay.signal("-TERM");
+    relay.ended(PATIENCE).expect("it ends");
+    let log = std::mem::replace(&mut relay.log, std::thread::spawn(String::new)).join().unwrap();
+    assert!(log.contains("stopping") && log.lines().count() < 20, "{} lines", log.lines().count());
+}
+
+/// Datagrams that were thrown away, for any reason.
+fn dropped(relay: &Relay) -> u64 {
+    let (_, _, text) = get(relay.admin, "/metrics");
+    let samples = text.lines().filter(|line| line.starts_with("sotto_drops_total"));
+    samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// KiB that are in memory.
+fn memory(relay: &Relay) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", relay.child.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
 fn without_retention_no_folder_is_made() {
     let mut relay = Relay::start(&["--retention-days", "0"]);
     assert_eq!(get(relay.http, "/transparency").0, 200);

@@ -189,7 +189,7 @@ impl Client {
     }
 
     /// Its credentials after so many restarts.
-    fn ice(&self, generation: u64) -> IceParameters {
+    pub fn ice(&self, generation: u64) -> IceParameters {
         IceParameters {
             local_ufrag: ArrayString::from(&format!("u{generation}{:06}", self.key)).unwrap(),
             local_pwd: Zeroizing::new(format!("password-{generation}-of-participant-{}", self.key)),

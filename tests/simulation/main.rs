@@ -10,6 +10,7 @@ mod blindness;
 mod client;
 mod codecs;
 mod feedback;
+mod flood;
 mod forwarding;
 mod handshake;
 mod hostile;
