@@ -247,6 +247,7 @@ fn no_line_of_any_level_holds_an_address_of_a_client() {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "a run says how much it was")]
 fn a_flood_from_strangers_writes_no_line_and_takes_no_memory() {
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut relay = Relay::start(&["--log", "trace", "--workers", "1", "--media-port", &port.to_string()]);
