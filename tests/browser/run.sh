@@ -30,5 +30,5 @@ exec unshare $root --net --pid --fork --mount-proc --kill-child sh -uc '
     export SOTTO_TEST_PULSE=unix:$pulse/socket
     XDG_RUNTIME_DIR=$pulse pulseaudio -n --daemonize=no --exit-idle-time=-1 --use-pid-file=no --disable-shm=yes --log-level=0 \
         -L module-null-sink -L "module-native-protocol-unix socket=$pulse/socket auth-anonymous=1" >/dev/null 2>&1 &
-    node --no-warnings --test --test-concurrency=1 --test-timeout=240000 --test-reporter=./harness/reporter.js "$@"
+    node --no-warnings --test --test-concurrency=1 --test-timeout=480000 --test-reporter=./harness/reporter.js "$@"
 ' sh "$@"

@@ -32,8 +32,11 @@ export const OPEN_MS = 8_000;
 export const CROSS_MS = 8_000;
 /** Milliseconds for which two must have remained before a call that was larger moves back to the tunnel. */
 export const PATIENCE_MS = 10_000;
-/** Milliseconds for which what was shown before is kept, so that a page can exchange elements without a gap. */
-export const LINGER_MS = 300;
+/**
+ * Milliseconds for which what was shown before is kept, so that a page can exchange elements without a gap: a tenth of
+ * it where the machine has time, and all of it where it starts encoders meanwhile.
+ */
+export const LINGER_MS = 1_000;
 /** Milliseconds after our last need of the tunnel in which the other one may still want it. */
 export const PEER_MS = 5_000;
 /** Milliseconds after which the tunnel is left behind even if not all came over the forwarded connection. */

@@ -64,7 +64,7 @@
   }
 
   /** Milliseconds for which the SDK keeps a track alive behind its successor. */
-  const LINGER = 300;
+  const LINGER = 1000;
 
   /**
    * Plays a remote track and measures it. Like a page, it leaves the old picture until the new one is there; the frames
@@ -74,9 +74,8 @@
     const key = `${idOf(participant)}/${source}`;
     const old = remotes.get(key);
     if (track && old?.track === track) return;
-    if (old && track) {
-      setTimeout(() => retire(old), LINGER);
-    } else if (old) retire(old);
+    if (old && !track) retire(old);
+    else if (old && track.kind === 'audio') setTimeout(() => retire(old), LINGER);
     remotes.delete(key);
     if (!track) return;
     const element = document.createElement(track.kind);
