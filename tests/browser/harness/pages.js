@@ -45,9 +45,19 @@ export const connected = page => page.waitForSelector(`${at('state')}[data-state
 /** How many pictures are shown. */
 export const lit = page => page.evaluate(() => document.querySelectorAll('.tile[data-lit]').length);
 
-/** Waits until each of the pages shows a picture of everybody. */
-export const allLit = pages => Promise.all(pages.map(page =>
-  eventually(`${pages.length} pictures`, async () => await lit(page) === pages.length, 20_000)));
+/** Waits until each of the pages shows a picture of everybody; says what each shows if one does not. */
+export async function allLit(pages) {
+  const whole = async page => await lit(page) === pages.length;
+  try {
+    await Promise.all(pages.map(page => eventually(`${pages.length} pictures`, () => whole(page), 30_000)));
+  } catch (error) {
+    const shown = await Promise.all(pages.map(page => page.evaluate(() => ({
+      state: sotto.call?.state, path: sotto.call?.path, tiles: [...document.querySelectorAll('.tile')]
+        .map(({ dataset: { name, lit } }) => `${name}${lit === undefined ? ' without a picture' : ''}`),
+    }))));
+    throw new Error(`${error.message}\n${JSON.stringify(shown)}`);
+  }
+}
 
 /** What the banner says; nothing while there is none. */
 export const banner = page => page.evaluate(() => (document.querySelector('#banner').hidden ? '' : document.querySelector('#banner span').textContent));
