@@ -21,3 +21,6 @@ pub mod transparency;
 pub mod transport;
 pub mod udp;
 pub mod worker;
+
+#[cfg(test)]
+mod unprintable;

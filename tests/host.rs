@@ -1,8 +1,11 @@
 //! The binary as an operator meets it: starting, answering, refusing wrong settings, stopping.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a test may fail loudly, and lives in real time
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -119,6 +122,9 @@ fn it_serves_the_page_what_it_stores_and_its_health() {
     let (status, _, body) = get(relay.http, "/transparency");
     let page: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, page["retention_days"].as_u64(), page["rows"].as_u64()), (200, Some(7), Some(0)));
+    assert_eq!(page["tls"]["ends"], "none");
+    assert_eq!(page["modes"][0]["on"], true);
+    assert!(!body.contains("127.0.0.1") && !body.contains(&relay.admin.port().to_string()), "no address: {body}");
     assert_eq!(get(relay.admin, "/healthz").0, 200);
     assert_eq!(get(relay.admin, "/").0, 404);
     assert_eq!(get(relay.http, "/metrics").0, 404, "the public does not see metrics");
@@ -304,11 +310,43 @@ fn without_retention_no_folder_is_made() {
 
 #[test]
 fn memory_is_not_dumped() {
-    let relay = Relay::start(&[]);
+    let mut relay = Relay::start(&[]);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", relay.child.id())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     let values: Vec<&str> = core.split_whitespace().collect();
     assert_eq!(values[4..6], ["0", "0"], "{core}");
+    relay.signal("-ABRT");
+    let status = relay.ended(PATIENCE).unwrap();
+    assert!(status.signal().is_some() && !status.core_dumped(), "{status}");
+    let left: Vec<_> =
+        std::fs::read_dir(relay.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["data"]);
+}
+
+#[test]
+fn nobody_of_the_same_user_reads_its_memory() {
+    let me = std::fs::metadata("/proc/self").unwrap().uid();
+    // Root reads everything, so a root test runs the relay, and looks, as another user.
+    let user = if me == 0 { 65_534 } else { me };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+    let program = folder.path().join("sotto");
+    std::fs::copy(env!("CARGO_BIN_EXE_sotto"), &program).unwrap();
+    let mut relay = Command::new(&program);
+    relay.args(command(folder.path(), &[]).get_args()).env_clear().current_dir(folder.path());
+    relay.uid(user).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = relay.spawn().unwrap();
+    let mut link = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut link).unwrap();
+    let memory = format!("/proc/{}/mem", child.id());
+    let owner = std::fs::metadata(&memory).unwrap().uid();
+    let look = Command::new("head").args(["-c", "1", &memory]).uid(user).output().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(link.starts_with("http://"), "it ran: {link}");
+    assert_eq!(owner, 0, "the kernel gives the memory of what may not be dumped to root");
+    let refusal = String::from_utf8(look.stderr).unwrap();
+    assert!(!look.status.success() && refusal.contains("ermission denied"), "{refusal}");
 }
 
 /// Far beyond what any of this takes on a busy machine.

@@ -19,5 +19,7 @@ pub mod pages;
 pub mod room;
 pub mod server;
 mod session;
+#[cfg(test)]
+mod unprintable;
 
 pub use server::{Server, Services};

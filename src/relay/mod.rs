@@ -30,6 +30,8 @@ mod sent;
 mod subscription;
 mod timers;
 mod tunnel;
+#[cfg(test)]
+mod unprintable;
 mod window;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

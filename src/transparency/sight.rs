@@ -132,11 +132,6 @@ const COMMON: &[(&str, &str, &str)] = &[
         CALL,
     ),
     ("how many are in a call, and when each comes and goes", "it brings them together", CALL),
-    (
-        "which of microphone, camera and screen each shares, and how large it is shown to whom",
-        "it assigns who receives what",
-        CONNECTION,
-    ),
     ("whether the host locked the call, and which keys were admitted or removed", "it turns others away", CALL),
     (
         "when sealed messages pass (keys, names, chat, speaking hints), how long they are, from whom and to whom",
@@ -155,6 +150,11 @@ const TUNNEL: &[(&str, &str, &str)] = &[
 ];
 
 const FORWARDED: &[(&str, &str, &str)] = &[
+    (
+        "which of microphone, camera and screen each shares, and how large it is shown to whom",
+        "it assigns who receives what",
+        CONNECTION,
+    ),
     (
         "sizes and times of packets, RTP headers, and which are lost",
         "it decides by them whom to send what",

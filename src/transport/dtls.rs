@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::{constant_time, digest};
 use dimpl::certificate::generate_self_signed_certificate;
 use dimpl::{Config, Dtls, DtlsCertificate, Output, SrtpProfile};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::reassembly::{MESSAGE_MAX, Reassembly};
 use super::srtp::{Profile, SrtpKeys};
@@ -96,6 +96,8 @@ impl Drop for Certificate {
         self.pair.private_key.zeroize();
     }
 }
+
+impl ZeroizeOnDrop for Certificate {}
 
 impl Handshake {
     /// Waits for the hello of a participant whose certificate must have this SHA-256 fingerprint. To be made when the

@@ -34,3 +34,5 @@ pub use receiver_key::{Opened, Refusal};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unprintable;

@@ -1,5 +1,6 @@
 //! A disk that is really full: a file system of half a megabyte in memory, mounted where nobody else sees it. Where this
 //! machine lets no test mount one, SQLite is told that the file may not grow.
+#![allow(clippy::print_stdout)] // says on which of the two it was tested
 
 use std::io::Write;
 use std::process::Command;

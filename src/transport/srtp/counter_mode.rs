@@ -3,7 +3,7 @@
 use aws_lc_rs::cipher::EncryptingKey;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::derivation::{Label, apply_keystream, counter_cipher, derive};
 use super::{MAX_SALT_LEN, MasterKey, Profile, RTCP_CLEAR_LEN, RTCP_ENCRYPTED, RTCP_INDEX_LEN, SrtpError};
@@ -115,6 +115,12 @@ impl Drop for Half {
         self.salt.zeroize();
     }
 }
+
+// The keys themselves lie in aws-lc, which erases all memory that it frees.
+impl ZeroizeOnDrop for Half {}
+
+// Made of two halves.
+impl ZeroizeOnDrop for CounterMode {}
 
 /// The upper 32 bits of the index, which are authenticated but not sent (RFC 3711, section 4.2).
 fn rollover(index: u64) -> [u8; 4] {

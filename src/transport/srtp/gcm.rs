@@ -1,7 +1,7 @@
 //! AES-GCM for SRTP and SRTCP (RFC 7714): the header is authenticated, the payload sealed, the tag 16 bytes.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::derivation::{Label, derive};
 use super::{MAX_KEY_LEN, MasterKey, Profile, RTCP_CLEAR_LEN, RTCP_ENCRYPTED, RTCP_INDEX_LEN, SrtpError};
@@ -112,6 +112,9 @@ impl Drop for Gcm {
         self.rtcp_salt.zeroize();
     }
 }
+
+// The keys themselves lie in aws-lc, which erases all memory that it frees.
+impl ZeroizeOnDrop for Gcm {}
 
 fn aead(key: &[u8]) -> LessSafeKey {
     let algorithm = if key.len() == 32 { &AES_256_GCM } else { &AES_128_GCM };

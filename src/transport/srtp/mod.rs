@@ -8,7 +8,7 @@ mod inbound;
 mod outbound;
 mod replay;
 
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use self::counter_mode::CounterMode;
 use self::gcm::Gcm;
@@ -100,6 +100,12 @@ impl Profile {
     }
 }
 
+// Both halves erase themselves.
+impl ZeroizeOnDrop for MasterKey {}
+
+// Made of master keys, and of a profile that is no secret.
+impl ZeroizeOnDrop for SrtpKeys {}
+
 impl MasterKey {
     /// A master key of the lengths that the profile wants.
     pub fn new(profile: Profile, key: &[u8], salt: &[u8]) -> Result<Self, SrtpError> {
@@ -134,6 +140,14 @@ impl SrtpKeys {
 enum Cipher {
     Gcm(Box<Gcm>),
     CounterMode(Box<CounterMode>),
+}
+
+// Whichever it is.
+impl ZeroizeOnDrop for Cipher
+where
+    Gcm: ZeroizeOnDrop,
+    CounterMode: ZeroizeOnDrop,
+{
 }
 
 impl Cipher {
