@@ -60,26 +60,18 @@ for (const [where, browsers] of [['two in Chromium', () => [chromium, chromium]]
 }
 
 test('a tunnel between Chromium and Firefox comes up at the first attempt, whichever of them offers it', async t => {
-  const cleo = await Peer.open(firefox);
-  const { host, invite } = await cleo.run('newLink');
-  await cleo.join(host, 'Cleo', BEN);
   const led = new Set();
   for (let n = 0; n < 12 && led.size < 2; n += 1) { // a coin is tossed each time, by their ids
-    const ana = await Peer.open(chromium);
-    await ana.join(invite, 'Ana', ANA);
-    await allSee([ana, cleo]);
-    await inTunnel([ana, cleo]);
+    const { ana, ben } = await pair([chromium, firefox]);
+    await allSee([ana, ben]);
+    await inTunnel([ana, ben]);
     const open = await ana.run('connections');
     assert.equal(open.length, 2, 'one forwarded connection and one tunnel');
     led.add(open.find(({ state }) => state === 'connected').offered ? 'Chromium' : 'Firefox');
-    await ana.run('leave');
-    await ana.close();
-    await isForwarded([cleo]);
-    await eventually('Cleo is alone', async () => (await cleo.run('participants')).length === 0);
+    await close(ana, ben);
   }
   t.diagnostic(`offered by ${[...led].join(' and ')}`);
   assert.equal(led.size, 2, 'each of them offered');
-  await cleo.close();
 });
 
 test('muting, sharing a screen, chat and statistics are the same in the tunnel', async () => {
