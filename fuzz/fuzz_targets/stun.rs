@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut ice = IceLite::new(&IceParameters {
         local_ufrag: ArrayString::from("aaaaaaaa").expect("eight bytes"),
         local_pwd: Zeroizing::new("a password that no input knows".to_owned()),
-        remote_ufrag: "remote".to_owned(),
+        remote_ufrag: Some("remote".to_owned()),
     });
     let path = Path { remote: ([192, 0, 2, 1], 5000).into(), local: None };
     let mut reply = Vec::new();
