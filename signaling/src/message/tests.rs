@@ -262,3 +262,14 @@ fn a_height_is_rounded_up_and_kept_within_bounds() {
     };
     assert_eq!(["359.2", "0", "-5", "1e300"].map(height), [360, 0, 0, 16_384]);
 }
+
+#[test]
+fn a_pong_has_the_very_number_of_its_ping() {
+    let long = format!("123.4{}", "5".repeat(117));
+    for number in [long.as_str(), "1234.5", "0.1", "1763791234567.8901", "3"] {
+        let ping = serde_json::from_str(&format!(r#"{{"type":"ping","t":{number}}}"#)).unwrap();
+        let ClientMessage::Ping { t } = ping else { panic!("a ping is read as a ping") };
+        let pong = serde_json::to_value(ServerMessage::Pong { t }).unwrap();
+        assert_eq!(pong["t"].as_f64(), number.parse::<f64>().ok(), "{number}");
+    }
+}
