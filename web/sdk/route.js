@@ -5,7 +5,7 @@ import { SottoError } from './error.js';
 import { Path } from './path.js';
 import { presented } from './presented.js';
 import { Reception } from './reception.js';
-import { kindOf } from './transport.js';
+import { SOURCES, kindOf } from './transport.js';
 import { Tunnel } from './tunnel.js';
 
 /**
@@ -353,8 +353,6 @@ export class Route {
     if (deadline < Infinity) this.#timer = setTimeout(() => this.#look(), Math.max(0, deadline - performance.now()));
   }
 }
-
-const SOURCES = /** @type {Source[]} */ (['microphone', 'camera', 'screen', 'screen-audio']);
 
 /**
  * @param {string} description

@@ -23,11 +23,12 @@ const MICROPHONE_BITRATE = 32_000;
 /** Bits per second of shared sound, which may be music. */
 const SCREEN_AUDIO_BITRATE = 96_000;
 
-const SOURCES = new Set(['microphone', 'camera', 'screen', 'screen-audio']);
+/** All that can be sent, in the order in which the m-lines of a tunnel stand. */
+export const SOURCES = /** @type {Source[]} */ (['microphone', 'camera', 'screen', 'screen-audio']);
 
 /** @param {unknown} stream @returns {stream is Source} */
 export function isSource(stream) {
-  return SOURCES.has(/** @type {string} */ (stream));
+  return SOURCES.includes(/** @type {Source} */ (stream));
 }
 
 /** @param {string} source @returns {'audio' | 'video'} */

@@ -5,7 +5,7 @@
 
 import { sealable, throughRelay } from './description.js';
 import { SottoError, asSottoError } from './error.js';
-import { isSource, kindOf, prefer } from './transport.js';
+import { SOURCES, isSource, kindOf, prefer } from './transport.js';
 
 /**
  * @typedef {import('./transport.js').Source} Source
@@ -15,8 +15,6 @@ import { isSource, kindOf, prefer } from './transport.js';
  *   | {type: 'restart'}} Said
  */
 
-/** The m-lines, in their order. */
-export const ORDER = /** @type {Source[]} */ (['microphone', 'camera', 'screen', 'screen-audio']);
 /** Milliseconds that a broken path may heal by itself before ICE is restarted. */
 const HEAL_MS = 1_000;
 /** Milliseconds that a restart may take: then the call has waited long enough, and goes on by forwarding. */
@@ -80,7 +78,7 @@ export class Tunnel extends EventTarget {
   /** Offers all m-lines. */
   open() {
     this.#inTurn(async () => {
-      for (const source of ORDER) {
+      for (const source of SOURCES) {
         const line = this.#peer.addTransceiver(kindOf(source), { direction: 'sendrecv' });
         await this.#adopt(source, line);
       }
@@ -156,7 +154,7 @@ export class Tunnel extends EventTarget {
 
   /** @returns {string[]} What we send. */
   get #sent() {
-    return ORDER.filter((source) => this.#tracks.has(source));
+    return SOURCES.filter((source) => this.#tracks.has(source));
   }
 
   #askAnew() {
@@ -192,14 +190,14 @@ export class Tunnel extends EventTarget {
     await this.#peer.setRemoteDescription({ type, sdp: throughRelay(sdp, await this.#leg) });
     if (type === 'offer') await this.#answer();
     this.#restarting = false;
-    for (const source of ORDER) await this.#shape(source);
+    for (const source of SOURCES) await this.#shape(source);
     this.#learn(streams);
   }
 
   async #answer() {
     const lines = this.#peer.getTransceivers();
-    if (lines.length !== ORDER.length) throw new SottoError('tunnel-refused');
-    for (const [n, source] of ORDER.entries()) {
+    if (lines.length !== SOURCES.length) throw new SottoError('tunnel-refused');
+    for (const [n, source] of SOURCES.entries()) {
       if (lines[n].receiver.track.kind !== kindOf(source)) throw new SottoError('tunnel-refused');
       if (!this.#lines.has(source)) await this.#adopt(source, lines[n]);
     }
